@@ -1,7 +1,7 @@
 from collections.abc import AsyncIterator
 
 from audiocodecs import MULAW_8K, AudioFormat
-from mediaserver.agents.services import RecognizerEvent, RecognizerSession
+from mediaserver.agents.services import RecognizedWords, RecognizerEvent, RecognizerSession
 from mediaserver.call import Frame
 from mediaserver.testing.services import tones
 
@@ -24,6 +24,17 @@ async def until(
         if isinstance(event, kind):
             return came
     raise AssertionError(f"no {kind.__name__} came, only {came}")
+
+
+def texts(events: list[RecognizerEvent], *, final: bool) -> list[str]:
+    """Return the texts of the final words, or of the interim ones."""
+    words = [each for each in events if isinstance(each, RecognizedWords)]
+    return [each.text for each in words if each.final is final]
+
+
+def signs(events: list[RecognizerEvent]) -> list[type]:
+    """Return what was told of the caller's turns and of the end of words."""
+    return [type(each) for each in events if not isinstance(each, RecognizedWords)]
 
 
 async def hear(session: RecognizerSession, frames: list[Frame]) -> None:

@@ -30,7 +30,7 @@ from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.assemblyai import AssemblyAIServer
 from mediaserver.testing.socket_server import SocketFault
-from tests.agents.services.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, signs, spoken, texts, until
 
 
 STREAMING = "universal-streaming-english"
@@ -38,10 +38,6 @@ STREAMING = "universal-streaming-english"
 
 def ears(server: AssemblyAIServer, **options: Any) -> AssemblyAIRecognizer:
     return AssemblyAIRecognizer(base_url=server.base_url, api_key=server.api_key, **options)
-
-
-def turns(events: list[RecognizerEvent]) -> list[type]:
-    return [type(event) for event in events if not isinstance(event, RecognizedWords)]
 
 
 def words(events: list[RecognizerEvent], *, final: bool) -> list[RecognizedWords]:
@@ -69,8 +65,8 @@ async def test_a_turn_begins_has_words_and_ends() -> None:
         await hear(session, [*spoken(0, 0.5), *spoken(4, 1.0)])
         came = await until(session.events(), CallerFinished)
         await session.close()
-    assert turns(came) == [CallerSpeaks, CallerFinished]
-    assert [each.text for each in words(came, final=False)] == ["I"]
+    assert signs(came) == [CallerSpeaks, CallerFinished]
+    assert texts(came, final=False) == ["I"]
     (final,) = words(came, final=True)
     assert final.text == "I want a table."
     assert final.start == final.words[0].start == pytest.approx(0.5, abs=0.03)
@@ -85,9 +81,9 @@ async def test_universal_streaming_tells_each_word_and_may_have_finished() -> No
         await hear(session, spoken(3, 1.0))
         came = await until(session.events(), CallerFinished)
         await session.close()
-    assert turns(came) == [CallerSpeaks, CallerMayHaveFinished, CallerFinished]
-    assert [each.text for each in words(came, final=False)] == ["one", "one two", "one two three"]
-    assert [each.text for each in words(came, final=True)] == ["one two three"]
+    assert signs(came) == [CallerSpeaks, CallerMayHaveFinished, CallerFinished]
+    assert texts(came, final=False) == ["one", "one two", "one two three"]
+    assert texts(came, final=True) == ["one two three"]
 
 
 @in_virtual_time
@@ -106,7 +102,7 @@ async def test_more_words_after_an_utterance_say_that_the_caller_goes_on() -> No
             for event in session.understood(turn(transcript, utterance, end=end))
         ]
         await session.close()
-    assert turns(came) == [CallerSpeaks, CallerMayHaveFinished, CallerGoesOn, CallerFinished]
+    assert signs(came) == [CallerSpeaks, CallerMayHaveFinished, CallerGoesOn, CallerFinished]
 
 
 @in_virtual_time
@@ -117,7 +113,7 @@ async def test_a_turn_that_is_formatted_is_told_once() -> None:
         events = session.events()
         came = [*await until(events, CallerFinished), *await until(events, CallerFinished)]
         await session.close()
-    assert [each.text for each in words(came, final=True)] == ["One.", "Two."]
+    assert texts(came, final=True) == ["One.", "Two."]
 
 
 @in_virtual_time
@@ -130,8 +126,8 @@ async def test_a_turn_that_is_never_formatted_ends_with_what_it_has() -> None:
         await session.finish()
         came = await until(session.events(), WordsComplete)
         await session.close()
-    assert [each.text for each in words(came, final=True)] == ["one two"]
-    assert turns(came)[-2:] == [CallerFinished, WordsComplete]
+    assert texts(came, final=True) == ["one two"]
+    assert signs(came)[-2:] == [CallerFinished, WordsComplete]
 
 
 @st.composite
@@ -219,7 +215,7 @@ async def test_finish_ends_the_turn_at_once_and_says_when_all_words_were_told() 
         await session.finish()
         came = await until(session.events(), WordsComplete)
         await session.close()
-    assert turns(came) == [CallerSpeaks, CallerFinished, WordsComplete]
+    assert signs(came) == [CallerSpeaks, CallerFinished, WordsComplete]
     assert isinstance(came[-1], WordsComplete)
     assert came[-1].through == pytest.approx(0.6, abs=0.05)
     assert {"type": "ForceEndpoint"} in server.received
@@ -232,7 +228,7 @@ async def test_finish_without_a_turn_is_answered_as_well() -> None:
         await hear(session, spoken(0, 0.3))
         await session.finish()
         async with asyncio.timeout(1):
-            assert turns(await until(session.events(), WordsComplete)) == [WordsComplete]
+            assert signs(await until(session.events(), WordsComplete)) == [WordsComplete]
         await session.close()
 
 
@@ -271,41 +267,6 @@ async def test_a_time_of_expiry_that_cannot_be_right_is_not_believed() -> None:
         await session.close()
 
 
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "Session Expired"),
-    ],
-)
-@in_virtual_time
-async def test_a_session_that_ends_is_an_error_and_its_text_is_said_again(
-    then: Any, said: str
-) -> None:
-    fault = SocketFault(after=3, then=then)
-    async with AssemblyAIServer("One two three.", faults=(fault,)).running() as server:
-        session = await ears(server).listen(MULAW_8K)
-        await hear(session, spoken(3, 1.0))
-        with pytest.raises(ServiceError, match=said):
-            await until(session.events(), CallerFinished)
-        await session.close()
-        replacement = await ears(server).listen(MULAW_8K)
-        await hear(replacement, spoken(3, 1.0))
-        came = await until(replacement.events(), CallerFinished)
-        await replacement.close()
-    assert [each.text for each in words(came, final=True)] == ["One two three."]
-
-
-@pytest.mark.parametrize("status", [401, 429])
-@in_virtual_time
-async def test_a_connection_that_is_refused_is_an_error_with_its_status(status: int) -> None:
-    async with AssemblyAIServer(faults=(SocketFault(refuse=status),)).running() as server:
-        with pytest.raises(ServiceError, match=f"refused the connection with {status}") as error:
-            await ears(server).listen(MULAW_8K)
-    assert error.value.status == status
-
-
 @in_virtual_time
 async def test_a_slow_answer_is_waited_for_while_a_turn_is_open() -> None:
     async with AssemblyAIServer("Yes.", faults=(SocketFault(delay=1.5),)).running() as server:
@@ -316,7 +277,7 @@ async def test_a_slow_answer_is_waited_for_while_a_turn_is_open() -> None:
         await session.finish()
         came += await until(events, WordsComplete)
         await session.close()
-    assert [each.text for each in words(came, final=True)] == ["Yes."]
+    assert texts(came, final=True) == ["Yes."]
 
 
 @in_virtual_time

@@ -11,7 +11,6 @@ from mediaserver.agents.services import (
     CallerSpeaks,
     MisconfiguredServiceError,
     RecognizedWords,
-    RecognizerEvent,
     ServiceError,
     WordsComplete,
 )
@@ -23,7 +22,7 @@ from mediaserver.agents.services.cartesia.ink import (
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.ink import InkServer
 from mediaserver.testing.socket_server import SocketFault
-from tests.agents.services.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, signs, spoken, texts, until
 
 
 def manual(server: InkServer, **settings: Any) -> CartesiaRecognizer:
@@ -32,11 +31,6 @@ def manual(server: InkServer, **settings: Any) -> CartesiaRecognizer:
 
 def turns(server: InkServer, **settings: Any) -> InkTurnsRecognizer:
     return InkTurnsRecognizer(base_url=server.base_url, api_key=server.api_key, **settings)
-
-
-def texts(events: list[RecognizerEvent], *, final: bool) -> list[str]:
-    words = [each for each in events if isinstance(each, RecognizedWords)]
-    return [each.text for each in words if each.final is final]
 
 
 @in_virtual_time
@@ -103,13 +97,12 @@ async def test_a_caller_who_goes_on_is_told() -> None:
         await hear(session, [*spoken(2, 0.32), *spoken(2, 1.0)])
         events = await until(session.events(), CallerFinished)
         await session.close()
-    signs = [each for each in events if not isinstance(each, RecognizedWords)]
-    assert signs == [
-        CallerSpeaks(),
-        CallerMayHaveFinished(),
-        CallerGoesOn(),
-        CallerMayHaveFinished(),
-        CallerFinished(),
+    assert signs(events) == [
+        CallerSpeaks,
+        CallerMayHaveFinished,
+        CallerGoesOn,
+        CallerMayHaveFinished,
+        CallerFinished,
     ]
 
 
@@ -198,45 +191,6 @@ async def test_the_settings_reach_the_service() -> None:
                 },
             ),
         ]
-
-
-@pytest.mark.parametrize("recognizer", [manual, turns])
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "closed the connection with 1000"),
-    ],
-)
-@in_virtual_time
-async def test_a_connection_that_fails_is_raised_by_the_events_alone(
-    recognizer: Any, then: Any, said: str
-) -> None:
-    fault = SocketFault(after=1, then=then)
-    async with InkServer("One two.", faults=(fault,)).running() as server:
-        session = await recognizer(server).listen(MULAW_8K)
-        await hear(session, spoken(2, 0.3))
-        with pytest.raises(ServiceError, match=said):
-            await until(session.events(), CallerFinished)
-        await hear(session, spoken(1, 0.0))
-        await session.finish()
-        await session.close()
-
-
-@pytest.mark.parametrize("recognizer", [manual, turns])
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(401, MisconfiguredServiceError), (429, ServiceError)],
-)
-@in_virtual_time
-async def test_a_refusal_is_raised_by_listen(
-    recognizer: Any, status: int, kind: type[ServiceError]
-) -> None:
-    async with InkServer(faults=(SocketFault(refuse=status),)).running() as server:
-        with pytest.raises(kind, match=f"with {status}: .*The scripted refusal") as refused:
-            await recognizer(server).listen(MULAW_8K)
-        assert refused.value.status == status
 
 
 @in_virtual_time

@@ -9,14 +9,12 @@ from mediaserver.agents.services import (
     CallerMayHaveFinished,
     CallerSpeaks,
     RecognizedWords,
-    RecognizerEvent,
-    ServiceError,
     WordsComplete,
 )
 from mediaserver.agents.services.deepgram.flux import FluxRecognizer
 from mediaserver.testing import in_virtual_time
-from mediaserver.testing.deepgram import DeepgramFault, DeepgramServer
-from tests.agents.services.hearing import hear, spoken, until
+from mediaserver.testing.deepgram import DeepgramServer
+from tests.agents.services.hearing import hear, signs, spoken, texts, until
 
 
 def recognizer(server: DeepgramServer, **settings: object) -> FluxRecognizer:
@@ -27,10 +25,6 @@ def recognizer(server: DeepgramServer, **settings: object) -> FluxRecognizer:
     )
 
 
-def kinds(events: list[RecognizerEvent]) -> list[type]:
-    return [type(event) for event in events if not isinstance(event, RecognizedWords)]
-
-
 @in_virtual_time
 async def test_a_turn_begins_has_words_and_ends() -> None:
     async with DeepgramServer("I want a table.").running() as server:
@@ -39,14 +33,14 @@ async def test_a_turn_begins_has_words_and_ends() -> None:
         await hear(session, [*spoken(0, 0.5), *spoken(4, 1.0)])
         came = await until(session.events(), CallerFinished)
         await session.close()
-    assert kinds(came) == [CallerSpeaks, CallerFinished]
+    assert signs(came) == [CallerSpeaks, CallerFinished]
     assert isinstance(came[0], CallerSpeaks)
     final = came[-2]
     assert isinstance(final, RecognizedWords)
     assert (final.text, final.final) == ("I want a table.", True)
     assert final.start == final.words[0].start == pytest.approx(0.5, abs=0.03)
     assert final.seconds == final.end == pytest.approx(2.3, abs=0.1)
-    interim = [e.text for e in came[:-2] if isinstance(e, RecognizedWords)]
+    interim = texts(came, final=False)
     assert interim[0] == "I"
     assert len(set(interim)) == len(interim)  # an update without another word is no event
 
@@ -58,7 +52,7 @@ async def test_the_caller_may_have_finished_goes_on_and_finishes() -> None:
         await hear(session, [*spoken(2, 0.4), *spoken(2, 1.0)])
         came = await until(session.events(), CallerFinished)
         await session.close()
-    assert kinds(came) == [
+    assert signs(came) == [
         CallerSpeaks,
         CallerMayHaveFinished,
         CallerGoesOn,
@@ -88,7 +82,7 @@ async def test_finish_ends_the_turn_at_once_and_says_when_all_words_were_told() 
         await session.finish()
         came = await until(session.events(), WordsComplete)
         await session.close()
-    assert kinds(came) == [CallerSpeaks, CallerFinished, WordsComplete]
+    assert signs(came) == [CallerSpeaks, CallerFinished, WordsComplete]
     assert isinstance(came[-1], WordsComplete)
     assert came[-1].through == pytest.approx(0.6, abs=0.01)
     assert {"type": "ForceEndTurn"} in server.received
@@ -101,25 +95,8 @@ async def test_finish_without_a_turn_is_answered_as_well() -> None:
         await hear(session, spoken(0, 0.3))
         await session.finish()
         async with asyncio.timeout(1):
-            assert kinds(await until(session.events(), WordsComplete)) == [WordsComplete]
+            assert signs(await until(session.events(), WordsComplete)) == [WordsComplete]
         await session.close()
-
-
-@in_virtual_time
-async def test_a_lost_connection_is_an_error_and_its_text_is_said_again_on_the_next() -> None:
-    fault = DeepgramFault(after=2, then="disconnect")
-    async with DeepgramServer("One two three.", faults=(fault,)).running() as server:
-        session = await recognizer(server).listen(MULAW_8K)
-        await hear(session, spoken(3, 1.0))
-        with pytest.raises(ServiceError, match="was lost"):
-            await until(session.events(), CallerFinished)
-        await session.close()
-        replacement = await recognizer(server).listen(MULAW_8K)
-        await hear(replacement, spoken(3, 1.0))
-        final = (await until(replacement.events(), CallerFinished))[-2]
-        await replacement.close()
-    assert isinstance(final, RecognizedWords)
-    assert final.text == "One two three."
 
 
 @in_virtual_time

@@ -12,7 +12,7 @@ from mediaserver.agents.services import (
 from mediaserver.agents.services.deepgram.nova import DeepgramRecognizer
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramFault, DeepgramServer
-from tests.agents.services.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, texts, until
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +111,7 @@ async def test_words_that_were_final_before_do_not_come_again() -> None:
         await session.finish()
         came = await until(session.events(), WordsComplete)
         await session.close()
-    finals = [e.text for e in came if isinstance(e, RecognizedWords) and e.final]
-    assert [text for text in finals if text] == ["One two.", "Three."]
+    assert [text for text in texts(came, final=True) if text] == ["One two.", "Three."]
 
 
 @in_virtual_time
@@ -155,31 +154,6 @@ async def test_closing_ends_the_events() -> None:
             await events
 
 
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [
-        ("disconnect", "the connection to .* was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "closed the connection with 1000: the session has ended"),
-    ],
-)
-def test_a_connection_that_fails_is_an_error_of_the_events_alone(then: str, said: str) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        fault = DeepgramFault(after=1, then=then)  # type: ignore[arg-type]
-        async with DeepgramServer("I want a table.", faults=(fault,)).running() as server:
-            session = await recognizer(server).listen(MULAW_8K)
-            await hear(session, spoken(4, 0.5))
-            with pytest.raises(ServiceError, match=said):
-                await until(session.events(), WordsComplete)
-            await hear(session, spoken(1, 0))
-            await session.finish()
-            await session.close()
-        assert list(server.texts) == ["I want a table."]  # for the connection that replaces it
-
-    test()
-
-
 @in_virtual_time
 async def test_a_slow_answer_comes_late_and_a_stalled_one_is_not_waited_for() -> None:
     faults = (DeepgramFault(delay=0.2), DeepgramFault(then="stall"))
@@ -189,23 +163,8 @@ async def test_a_slow_answer_comes_late_and_a_stalled_one_is_not_waited_for() ->
             await hear(session, spoken(1, 0.1))
             await session.finish()
             came = await until(session.events(), WordsComplete)
-            texts = [e.text for e in came if isinstance(e, RecognizedWords) and e.final]
-            assert texts == ([text] if text else [])
+            assert texts(came, final=True) == ([text] if text else [])
             await session.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"), [(401, MisconfiguredServiceError), (429, ServiceError)]
-)
-def test_a_refused_connection_says_why(status: int, kind: type[ServiceError]) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        async with DeepgramServer(faults=(DeepgramFault(refuse=status),)).running() as server:
-            with pytest.raises(kind, match=f"with {status}: .*The scripted refusal") as refused:
-                await recognizer(server).listen(MULAW_8K)
-        assert refused.value.status == status
-
-    test()
 
 
 @pytest.mark.parametrize(

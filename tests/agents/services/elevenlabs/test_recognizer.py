@@ -5,10 +5,8 @@ import pytest
 
 from audiocodecs import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import (
-    CallerFinished,
     MisconfiguredServiceError,
     RecognizedWords,
-    RecognizerEvent,
     ServiceError,
     WordsComplete,
 )
@@ -16,16 +14,11 @@ from mediaserver.agents.services.elevenlabs.recognizer import ElevenLabsRecogniz
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.scribe import ScribeServer
 from mediaserver.testing.socket_server import SocketFault
-from tests.agents.services.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, texts, until
 
 
 def recognizer(server: ScribeServer, **settings: Any) -> ElevenLabsRecognizer:
     return ElevenLabsRecognizer(base_url=server.base_url, api_key=server.api_key, **settings)
-
-
-def texts(events: list[RecognizerEvent], *, final: bool) -> list[str]:
-    words = [each for each in events if isinstance(each, RecognizedWords)]
-    return [each.text for each in words if each.final is final]
 
 
 @in_virtual_time
@@ -129,38 +122,6 @@ async def test_the_settings_reach_the_service() -> None:
             }
         ]
         assert server.received == []
-
-
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "closed the connection with 1000"),
-    ],
-)
-@in_virtual_time
-async def test_a_connection_that_fails_is_raised_by_the_events_alone(then: Any, said: str) -> None:
-    fault = SocketFault(after=2, then=then)
-    async with ScribeServer("One two.", faults=(fault,)).running() as server:
-        session = await recognizer(server).listen(MULAW_8K)
-        await hear(session, spoken(2, 0.3))
-        with pytest.raises(ServiceError, match=said):
-            await until(session.events(), CallerFinished)
-        await hear(session, spoken(1, 0.0))
-        await session.finish()
-        await session.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"), [(401, MisconfiguredServiceError), (429, ServiceError)]
-)
-@in_virtual_time
-async def test_a_refusal_is_raised_by_listen(status: int, kind: type[ServiceError]) -> None:
-    async with ScribeServer(faults=(SocketFault(refuse=status),)).running() as server:
-        with pytest.raises(kind, match=f"with {status}: .*The scripted refusal") as refused:
-            await recognizer(server).listen(MULAW_8K)
-        assert refused.value.status == status
 
 
 @in_virtual_time

@@ -130,18 +130,6 @@ async def test_a_model_that_takes_no_turns_is_refused_by_the_api() -> None:
         await service.close()
 
 
-@pytest.mark.parametrize("status", [401, 429])
-async def test_a_refused_connection_is_told_with_its_status(status: int) -> None:
-    server = OpenAITranscriptionServer(faults=[SocketFault(refuse=status)])
-    async with server.running():
-        service = recognizer(server)
-        with pytest.raises(ServiceError, match=f"refused with {status}: The scripted") as raised:
-            await service.listen(MULAW_8K)
-        assert raised.value.status == status
-        await (await service.listen(MULAW_8K)).close()
-        await service.close()
-
-
 async def test_a_server_that_does_not_answer_is_given_up() -> None:
     server = OpenAITranscriptionServer(faults=[SocketFault(delay=60.0)])
     async with server.running():

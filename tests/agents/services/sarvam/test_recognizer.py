@@ -18,8 +18,7 @@ from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.sarvam import SaarasServer
-from mediaserver.testing.socket_server import SocketFault
-from tests.agents.services.hearing import spoken
+from tests.agents.services.hearing import spoken, texts
 
 
 def recognizer(server: SaarasServer, language: str = "hi-IN", **settings: Any) -> SarvamRecognizer:
@@ -69,9 +68,9 @@ async def test_an_utterance_is_told_while_it_is_spoken_and_when_it_has_ended() -
         *interim, final, complete = await listened(session, spoken(4, 0.5))
     assert len(interim) > 2
     assert all(isinstance(each, RecognizedWords) and not each.final for each in interim)
-    texts = [each.text for each in interim if isinstance(each, RecognizedWords)]
-    assert texts == sorted(texts, key=len)
-    assert all("I want a table.".startswith(text) for text in texts)
+    told = texts(interim, final=False)
+    assert told == sorted(told, key=len)
+    assert all("I want a table.".startswith(text) for text in told)
     assert final == RecognizedWords("I want a table.", 0.0, 1.7, final=True, seconds=1.7)
     assert complete == WordsComplete(1.7)
     assert kinds(server) == ["speech_start", "audio_input", "speech_end", "end"]
@@ -111,7 +110,7 @@ async def test_audio_is_sent_in_the_calls_format_if_sarvam_takes_it(
         (served,) = server.sessions
     assert (served.query["encoding"], served.query["sample_rate"]) == (encoding, rate)
     assert served.seconds == pytest.approx(0.6, abs=0.05)
-    assert "Yes." in [each.text for each in events if isinstance(each, RecognizedWords)]
+    assert "Yes." in texts(events, final=True)
 
 
 @in_virtual_time
@@ -295,47 +294,6 @@ async def test_an_error_that_is_not_fatal_ends_nothing() -> None:
     with pytest.raises(ServiceError, match=r"no more \(a\)"):
         await anext(session.events())
     await session.close()
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "it ended the session"),
-    ],
-)
-def test_a_connection_that_fails_is_raised_by_the_events_alone(kind: Any, said: str) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        async with SaarasServer(
-            "One two.", faults=(SocketFault(after=2, then=kind),)
-        ).running() as server:
-            session = await recognizer(server).listen(MULAW_8K)
-            with pytest.raises(ServiceError, match=said):
-                await listened(session, spoken(2, 0.3))
-            await session.hear(spoken(1, 0.0)[0])
-            await session.finish()
-            await session.close()
-        assert list(server.texts) == ["One two."]
-
-    test()
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(401, MisconfiguredServiceError), (403, MisconfiguredServiceError), (429, ServiceError)],
-)
-def test_a_refusal_is_raised_by_listen(status: int, kind: type[ServiceError]) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        async with SaarasServer(faults=(SocketFault(refuse=status),)).running() as server:
-            with pytest.raises(kind, match=f"with {status}: .*The scripted refusal") as refused:
-                await recognizer(server).listen(MULAW_8K)
-            assert refused.value.status == status
-        assert server.open == 0
-
-    test()
 
 
 @in_virtual_time
