@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from mediaserver.captures.capture_lines import (
     Capture,
+    CapturedLine,
     CaptureError,
     CaptureHead,
     decode_capture,
     decode_head,
+    decode_lines,
 )
 from mediaserver.captures.compression import ZstdDecompressor, ZstdError
 
@@ -38,6 +41,52 @@ def read_capture(path: Path) -> Capture:
         return decode_capture(text, whole=whole)
     except CaptureError as error:
         raise CaptureError(f"{path}: {error}") from None
+
+
+def open_capture(path: Path) -> tuple[CaptureHead, Iterator[CapturedLine]]:
+    """Return what a capture says of its call, and its lines, which are read one after the other.
+
+    A long call takes little memory so. Of a capture that is not finished, the whole lines are read.
+
+    Raises:
+        CaptureError: it is not a capture; as the lines are read, also that one is not that of one.
+        OSError: it cannot be read.
+
+    """
+    return read_capture_head(path), _lines(_texts(path))
+
+
+def _lines(texts: Iterator[bytes]) -> Iterator[CapturedLine]:
+    rest, number = b"", 1
+    for text in texts:
+        whole, broken, rest = (rest + text).rpartition(b"\n")
+        lines = whole + broken
+        if number == 1 and broken:
+            lines, number = lines.partition(b"\n")[2], 2
+        yield from decode_lines(lines, number)
+        number += lines.count(b"\n")
+
+
+def _texts(path: Path) -> Iterator[bytes]:
+    """Yield the text of a capture piece by piece."""
+    with path.open("rb") as file:
+        data = file.read(_CHUNK)
+        compressed = data[:4] == _MAGIC
+        frame = ZstdDecompressor()
+        while data:
+            if not compressed:
+                yield data
+            while compressed:
+                try:
+                    yield frame.decompress(data, max_length=_PIECE)
+                except ZstdError as error:
+                    raise CaptureError(f"its compression is damaged: {error}") from None
+                data = b""
+                if frame.eof:
+                    data, frame = frame.unused_data, ZstdDecompressor()
+                if not data and frame.needs_input:
+                    break
+            data = file.read(_CHUNK)
 
 
 def read_capture_head(path: Path) -> CaptureHead:
@@ -68,6 +117,9 @@ _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 _CHUNK: Final = 65_536
 """Bytes that are given to a frame at once."""
+
+_PIECE: Final = 1_000_000
+"""Bytes of text that are taken from a frame at once, if the capture is read line by line."""
 
 
 def _decompressed(data: bytes) -> tuple[bytes, bool]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.captures import capture_file
-from mediaserver.captures.capture_file import read_capture, read_capture_head
+from mediaserver.captures.capture_file import open_capture, read_capture, read_capture_head
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
     CaptureError,
@@ -92,3 +92,37 @@ def test_what_has_no_first_line_is_an_error_that_names_the_file(
     path.write_bytes(data)
     with pytest.raises(CaptureError, match=r"call\.wire\.zst: "):
         read_capture_head(path)
+
+
+@pytest.mark.parametrize("size", [1, 7, 65_536])
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + ONE + END,
+        HEAD,
+        frame(HEAD + ONE) + frame(END),
+        frame(HEAD + ONE * 1_000) + frame(ONE * 1_000 + END),
+        frame(HEAD + ONE) + frame(END)[:-3],
+        frame(HEAD + ONE + END[:-5]),
+    ],
+)
+def test_read_line_by_line_a_capture_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, size: int
+) -> None:
+    path = tmp_path / "call.wire.zst"
+    path.write_bytes(data)
+    whole = read_capture(path)
+    monkeypatch.setattr(capture_file, "_CHUNK", max(4, size))
+    monkeypatch.setattr(capture_file, "_PIECE", size)
+    head, lines = open_capture(path)
+    assert (head, list(lines)) == (whole.head, whole.lines)
+
+
+def test_lines_are_read_up_to_where_a_capture_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "call.wire.zst"
+    for rest, error in [(b"garbage", "compression is damaged"), (frame(b"1.0\n"), "line 3")]:
+        path.write_bytes(frame(HEAD + ONE) + rest)
+        _, lines = open_capture(path)
+        assert next(lines).message == b"one"
+        with pytest.raises(CaptureError, match=error):
+            next(lines)

@@ -40,6 +40,9 @@ _LONGEST: Final = 2_000
 _PERSONAL: Final = frozenset({"words", "digit", "digits", "message", "extra_headers"})
 """The details that only a reader with personal data may see."""
 
+TRACE_ENDED: Final = "trace ended"
+"""The last line of a trace that ends before the stream does; its ``reason`` says why."""
+
 HIDDEN_WORDS: Final = "…"
 """What is shown in place of personal data."""
 

@@ -6,15 +6,21 @@ it counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
 
 from audiocodecs import AudioFormat
 from mediaserver.call import StreamCounters
-from mediaserver.captures.capture_lines import CAPTURE_ENDED, Capture, CapturedLine
+from mediaserver.captures.capture_lines import (
+    CAPTURE_ENDED,
+    CapturedLine,
+    CaptureError,
+    CaptureHead,
+)
 from mediaserver.protocol import (
     ClearAudio,
     PlayAudio,
@@ -23,25 +29,34 @@ from mediaserver.protocol import (
     decode_command,
     decode_event,
 )
-from mediaserver.server.admin.call_trace import MOST_BYTES, CallTrace
+from mediaserver.server.admin.call_trace import MOST_BYTES, TRACE_ENDED, CallTrace
 from mediaserver.settings import Settings
 
 
 _SETTING: Final = "default_format"
 
+_MOST_EARLY: Final = 1_000
+"""Lines among which the start of the stream is looked for."""
 
-def captured_lines(capture: Capture, *, personal_data: bool, audio: bool) -> Iterator[str]:
+
+def captured_lines(
+    head: CaptureHead, wire: Iterable[CapturedLine], *, personal_data: bool, audio: bool
+) -> Iterator[str]:
     """Yield the lines of a captured call, as JSON objects.
 
+    If the capture ends before the call, or is damaged, the last line says so.
+
     Args:
-        capture: the wire of the call.
+        head: what the capture says of the call.
+        wire: its lines.
         personal_data: whether they have what was said, pressed and sent along.
         audio: whether each piece of audio has a line, with its payload.
 
     """
     clock = _LineClock()
-    start, began = _start(capture)
-    playout = CapturedPlayout(clock, _format(capture, start).bytes_per_second)
+    reader = _Reader(wire)
+    start, began = reader.start()
+    playout = CapturedPlayout(clock, _format(head, start).bytes_per_second)
     trace = CallTrace(
         _CapturedSession(StreamCounters(), _CapturedStart(playout)),
         clock=clock,
@@ -50,12 +65,14 @@ def captured_lines(capture: Capture, *, personal_data: bool, audio: bool) -> Ite
     )
     trace.audio = audio
     taken = 0
-    for line in capture.lines:
+    for line in reader:
         clock.now = line.at
         _tell(trace, playout, line)
         lines, _ = trace.take(taken, MOST_BYTES)
         taken += len(lines)
         yield from lines
+    if not trace.ended:
+        yield msgspec.json.encode({"what": TRACE_ENDED, "reason": reader.ended}).decode()
 
 
 class CapturedPlayout:
@@ -123,11 +140,7 @@ def _tell(trace: CallTrace, playout: CapturedPlayout, line: CapturedLine) -> Non
     if line.side == "<":
         trace.received(line.message)
     elif line.side == "!":
-        try:
-            details = msgspec.json.decode(line.message, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            details = {}
-        what = str(details.pop("what", "?"))
+        what, details = _decision(line)
         if what != CAPTURE_ENDED:
             trace.decided(what, **details)
     else:
@@ -142,21 +155,53 @@ def _tell(trace: CallTrace, playout: CapturedPlayout, line: CapturedLine) -> Non
         trace.sent(line.message)
 
 
-def _start(capture: Capture) -> tuple[Start | None, float]:
-    """Return the stream's start and when it came; without one, the lines' times count from 0."""
-    for line in capture.lines:
-        if line.side == "<":
-            try:
-                event = decode_event(line.message)
-            except ProtocolError:
-                continue
-            if isinstance(event, Start):
-                return event, line.at
-    return None, 0.0
+class _Reader:
+    """Reads the lines of a capture, as far as they can be read."""
+
+    def __init__(self, lines: Iterable[CapturedLine]) -> None:
+        self._lines = iter(lines)
+        self._early: list[CapturedLine] = []
+        self.ended = "the capture is not finished: the call goes on, or its server was killed"
+
+    def start(self) -> tuple[Start | None, float]:
+        """Return the stream's start and when it came; without one, times count from 0."""
+        for line in islice(self._read(), _MOST_EARLY):
+            self._early.append(line)
+            if line.side == "<":
+                try:
+                    event = decode_event(line.message)
+                except ProtocolError:
+                    continue
+                if isinstance(event, Start):
+                    return event, line.at
+        return None, 0.0
+
+    def __iter__(self) -> Iterator[CapturedLine]:
+        return chain(self._early, self._read())
+
+    def _read(self) -> Iterator[CapturedLine]:
+        try:
+            for line in self._lines:
+                if line.side == "!":
+                    what, details = _decision(line)
+                    if what == CAPTURE_ENDED:
+                        self.ended = f"the capture ends here: {details.get('reason')}"
+                yield line
+        except (OSError, CaptureError):
+            # What it says may quote the line.
+            self.ended = "the capture is damaged from here on"
 
 
-def _format(capture: Capture, start: Start | None) -> AudioFormat:
+def _decision(line: CapturedLine) -> tuple[str, dict[str, Any]]:
+    try:
+        details = msgspec.json.decode(line.message, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        details = {}
+    return str(details.pop("what", "?")), details
+
+
+def _format(head: CaptureHead, start: Start | None) -> AudioFormat:
     if start is not None and start.media_format is not None:
         return start.media_format
-    default = capture.head.settings.get(_SETTING)
+    default = head.settings.get(_SETTING)
     return AudioFormat.parse(default) if default else Settings.model_construct().default_format

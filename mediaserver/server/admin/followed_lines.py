@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from mediaserver.server.admin.call_trace import TRACE_ENDED
 from mediaserver.server.admin.commands import CallCommand, Delivery, TracedLines
 from mediaserver.server.admin.directory import Directory
 
@@ -84,7 +85,7 @@ async def _pieces(asking: _Asking, traced: TracedLines) -> AsyncIterator[bytes]:
         while (delivery := await asking.ask()).traced is None:
             unanswered += 1
             if delivery.status != "not_delivered" or unanswered >= _UNANSWERED:
-                yield _line("trace ended", reason=delivery.detail)
+                yield _line(TRACE_ENDED, reason=delivery.detail)
                 return
             yield _line("no answer", reason=delivery.detail)
             await asyncio.sleep(_PAUSE)

@@ -12,7 +12,7 @@ from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from mediaserver.captures.capture_file import read_capture
+from mediaserver.captures.capture_file import open_capture
 from mediaserver.captures.capture_lines import CaptureError
 from mediaserver.plivo.numbers import phone_key
 from mediaserver.records.payload import CAUSE_OF_LOST
@@ -135,13 +135,13 @@ class PastEndpoints:
                 "GET /past lists the calls",
             )
         try:
-            capture = read_capture(path)
+            head, wire = open_capture(path)
         except (OSError, CaptureError) as error:
             raise AdminError(
                 409, f"the capture cannot be read: {error}", "look at another call"
             ) from None
         return _pieces(
-            captured_lines(capture, personal_data=self._personal_data, audio=command.audio)
+            captured_lines(head, wire, personal_data=self._personal_data, audio=command.audio)
         )
 
     async def _found(self, find: Callable[[], _T]) -> _T:

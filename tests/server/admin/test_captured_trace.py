@@ -8,7 +8,14 @@ import pytest
 from audiocodecs import MULAW_8K
 from mediaserver.call import StreamReport, Turn
 from mediaserver.captures.capture_file import read_capture
-from mediaserver.captures.capture_lines import Capture, CapturedLine, CaptureHead, Side
+from mediaserver.captures.capture_lines import (
+    Capture,
+    CapturedLine,
+    CaptureError,
+    CaptureHead,
+    Side,
+    encode_decision,
+)
 from mediaserver.server.admin.call_trace import CallTrace
 from mediaserver.server.admin.captured_trace import captured_lines
 from mediaserver.server.observers import ObservedCall
@@ -75,7 +82,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> tuple[Capture, list[Any]]:
 
 
 def read(capture: Capture, *, personal_data: bool = True, audio: bool = True) -> list[Any]:
-    lines = captured_lines(capture, personal_data=personal_data, audio=audio)
+    lines = captured_lines(capture.head, capture.lines, personal_data=personal_data, audio=audio)
     return [json.loads(line) for line in lines]
 
 
@@ -131,4 +138,25 @@ def test_a_line_that_nobody_understands_is_told_or_left_out() -> None:
     ]
     lines = [CapturedLine(0.5, side, message) for side, message in sides]
     found = read(Capture(CaptureHead(), lines))
-    assert [each["what"] for each in found] == ["received", "?", "a"]
+    assert [each["what"] for each in found] == ["received", "?", "a", "trace ended"]
+
+
+def ends(*lines: CapturedLine, damaged: bool = False) -> str:
+    def wire() -> Iterator[CapturedLine]:
+        yield from lines
+        if damaged:
+            raise CaptureError("line 7 of the capture is b'a secret'")
+
+    *_, last = captured_lines(CaptureHead(), wire(), personal_data=True, audio=False)
+    return str(json.loads(last).get("reason"))
+
+
+def test_the_last_line_says_why_a_capture_ends_before_its_call() -> None:
+    ended, stopped = (
+        CapturedLine(1.0, "!", encode_decision(what, {"reason": "the caller hung up"}))
+        for what in ("capture ended", "stream ended")
+    )
+    assert "not finished" in ends()
+    assert ends(ended) == "the capture ends here: the caller hung up"
+    assert ends(damaged=True) == "the capture is damaged from here on"
+    assert ends(stopped, ended) == "the caller hung up"

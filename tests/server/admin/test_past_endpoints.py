@@ -142,7 +142,8 @@ async def test_the_lines_of_a_captured_call_are_sent(directory: OwnCalls, tmp_pa
     with capture_logs() as logged:
         response = await get(directory, tmp_path, f"/past/{ONE}/trace")
     assert response.headers["content-type"].startswith("application/x-ndjson")
-    lines = [json.loads(line) for line in response.text.splitlines()]
+    *lines, last = [json.loads(line) for line in response.text.splitlines()]
+    assert last["what"] == "trace ended"
     assert [each["number"] for each in lines] == list(range(3_000))
     assert {each["words"] for each in lines} == {"…"}
     (line,) = logged
