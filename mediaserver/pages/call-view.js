@@ -17,6 +17,9 @@ import { Words } from "./words.js";
 const AGAIN = 0.2;
 const LONGEST = 60;
 
+/** Milliseconds without drawing: about twenty pictures a second move well, and leave the processor to the agent. */
+const REST = 40;
+
 export class CallView {
   /** @param {boolean} audio whether the server shows audio. @param {() => void} ended is called when a live call is over. */
   constructor(audio, ended) {
@@ -43,7 +46,7 @@ export class CallView {
     this._listening = null;
     byId("listen").addEventListener("click", () => this._listen(this._listening === null));
     const draw = () => {
-      requestAnimationFrame(draw); // first, so that it goes on whatever happens
+      setTimeout(() => requestAnimationFrame(draw), REST); // first, so that it goes on whatever happens
       this._draw();
     };
     requestAnimationFrame(draw);

@@ -16,17 +16,21 @@ export function audioFormat(contentType) {
   return null;
 }
 
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-}
+// Plain loops: a call has fifty payloads a second on each side, and one that is over comes all at once.
 
 function decodeMulaw(base64) {
-  return Float32Array.from(bytesOf(base64), (byte) => MULAW[byte]);
+  const bytes = atob(base64);
+  const samples = new Float32Array(bytes.length);
+  for (let at = 0; at < samples.length; at++) samples[at] = MULAW[bytes.charCodeAt(at)];
+  return samples;
 }
 
 function decodeLinear(base64) {
   // Little-endian, unlike the registered audio/L16.
-  const bytes = bytesOf(base64);
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length >> 1 }, (_, at) => view.getInt16(2 * at, true) / 32768);
+  const bytes = atob(base64);
+  const samples = new Float32Array(bytes.length >> 1);
+  for (let at = 0; at < samples.length; at++) {
+    samples[at] = (((bytes.charCodeAt(2 * at) | (bytes.charCodeAt(2 * at + 1) << 8)) << 16) >> 16) / 32768;
+  }
+  return samples;
 }

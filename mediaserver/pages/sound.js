@@ -65,21 +65,24 @@ export class Sound {
       larger.set(this.peaks);
       this.peaks = larger;
     }
-    const step = PEAKS / rate;
-    for (let index = 0; index < samples.length; index++) {
-      const place = Math.floor(at * PEAKS + index * step);
-      const loud = Math.abs(samples[index]);
-      if (place >= 0 && loud > this.peaks[place]) this.peaks[place] = loud;
+    // Peak by peak, and within it sample by sample.
+    for (let place = Math.max(0, Math.floor(at * PEAKS)), index = 0; index < samples.length; place++) {
+      const end = Math.min(samples.length, Math.ceil(((place + 1) / PEAKS - at) * rate));
+      let loudest = this.peaks[place];
+      for (; index < end; index++) loudest = Math.max(loudest, Math.abs(samples[index]));
+      this.peaks[place] = loudest;
     }
     this.filled = Math.max(this.filled, size);
   }
 
   _keep(samples, first) {
     const size = PIECE * this.rate;
-    for (let index = Math.max(0, -first); index < samples.length; index++) {
+    for (let index = Math.max(0, -first); index < samples.length;) {
       const place = first + index;
       if (place >= MOST_SAMPLES) return;
-      (this._pieces[Math.floor(place / size)] ??= new Int16Array(size))[place % size] = Math.max(-1, Math.min(1, samples[index])) * 32767;
+      const piece = (this._pieces[Math.floor(place / size)] ??= new Int16Array(size));
+      const end = Math.min(samples.length, index + size - (place % size));
+      for (let at = place % size; index < end; index++, at++) piece[at] = Math.max(-1, Math.min(1, samples[index])) * 32767;
     }
     this.kept = Math.max(this.kept, (first + samples.length) / this.rate);
   }

@@ -32,6 +32,8 @@ export class Waveforms {
     this._told = told;
     this._trace = this._drawn = null; // what was drawn last
     this._drawnAt = 0;
+    this._size = { width: 0, height: 0 }; // asking for it each time would have the browser lay out the page
+    new ResizeObserver(([{ contentRect }]) => { this._size = contentRect; }).observe(canvas);
     this._still = matchMedia("(prefers-reduced-motion: reduce)");
     this._dark = matchMedia("(prefers-color-scheme: dark)");
     position.addEventListener("keydown", (event) => this._key(event));
@@ -109,8 +111,7 @@ export class Waveforms {
   draw(trace, now) {
     const { canvas } = this;
     const ratio = devicePixelRatio || 1;
-    const width = canvas.clientWidth;
-    const height = canvas.clientHeight;
+    const { width, height } = this._size;
     if (!width) return;
     const ended = trace.ended !== null;
     if (this.latest) this.begin = Math.max(0, now - this.seconds * (ended ? 1 : 0.9));
@@ -139,11 +140,16 @@ export class Waveforms {
   /** Keeps the slider where the picture is. */
   _place(now, ended) {
     const most = Math.max(0, now - this.seconds * (ended ? 1 : 0.9));
+    const begin = this.latest ? Math.floor(this.begin) : this.begin.toFixed(1);
+    const placed = `${Math.floor(most)} ${begin} ${this.latest}`;
+    if (placed === this._placed) return;
+    this._placed = placed;
     const position = this._position;
-    position.max = Math.max(most, this.begin).toFixed(1);
-    position.value = this.begin.toFixed(1);
+    position.max = Math.max(Math.floor(most), begin);
+    position.value = begin;
     // A screen reader may read each change, so there is none while time alone moves it.
-    position.ariaValueText = this.latest ? "the latest" : `${clock(this.begin)} to ${clock(this.begin + this.seconds)}`;
+    const words = this.latest ? "the latest" : `${clock(this.begin)} to ${clock(this.begin + this.seconds)}`;
+    if (position.ariaValueText !== words) position.ariaValueText = words;
   }
 
   _paint(pen, trace, now, width, height, colour) {
