@@ -193,7 +193,7 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     server.end("c1")
     page.get_by_text("Ended after 6.5 s: the caller hung up").wait_for()
     seconds = "() => document.getElementById('recording').duration"
-    until(page, lambda: page.evaluate(seconds))
+    page.wait_for_function(f"() => ({seconds})() > 0")
     assert page.evaluate(seconds) == pytest.approx(3.2, abs=0.05)
 
 
