@@ -1,4 +1,4 @@
-"""Finds what a service says that it speaks in the text that it was given, without I/O."""
+"""Finds, in the text that a service was given, the words that it says it speaks; without I/O."""
 
 from __future__ import annotations
 

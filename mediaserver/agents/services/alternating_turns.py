@@ -27,7 +27,7 @@ TurnPiece: TypeAlias = str | ToolCall | CallAnswer
 
 @dataclass(frozen=True, slots=True)
 class AlternatingTurn:
-    """What one side says and does: texts and tool calls of the agent's; answers and texts to it."""
+    """What one side says and does: the agent's texts and tool calls, or what it is told."""
 
     side: Literal["caller", "agent"]
     pieces: list[TurnPiece] = field(default_factory=list)
@@ -49,7 +49,7 @@ def alternating_turns(conversation: Sequence[Message]) -> list[AlternatingTurn]:
 
     Texts and calls of one side in a row become one turn. The answers to calls in a row follow at
     once, wherever they stand in the conversation; a result without a call is left out. Texts of the
-    system that come later are the caller's, in brackets. Texts of nothing are left out. The last
+    system that come later are the caller's, in brackets. Empty texts are left out. The last
     turn is the caller's.
     """
     made = _Turns()

@@ -18,7 +18,7 @@ class KeptAlive(Protocol):
 
 
 class KeepAlives:
-    """Keeps connections open: with one task for all of an event loop's, none for each call.
+    """Keeps connections open, with one task for all connections of an event loop.
 
     Args:
         every: seconds from one look at a connection to the next.

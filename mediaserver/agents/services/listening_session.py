@@ -24,8 +24,8 @@ _SHORT_OF: Final = 0.5
 class ListeningSession(ABC):
     """A connection of one call to a recogniser.
 
-    Audio goes in pieces, and what is left of it when the caller has finished. A service may have
-    nothing left to tell, and not answer `finish`; it is waited for `answers_within` seconds.
+    Audio is sent in pieces, and the rest of it when the caller has finished. A service that has
+    nothing left to tell may not answer `finish`: after `answers_within` seconds, the session does.
 
     Args:
         service: the service's name, for errors.
@@ -169,7 +169,7 @@ class ListeningSession(ABC):
         return iter(())
 
     def completed(self, end: float) -> Iterator[RecognizerEvent]:
-        """Yield the answer to `finish`, if all words before `end` seconds are it."""
+        """Yield `WordsComplete` if `finish` asked only for words before `end` seconds."""
         if self._finishing and end >= self._finishing[0][0] - _SHORT_OF:
             self._known_to = self._finishing.popleft()[0]
             yield WordsComplete(self._known_to)

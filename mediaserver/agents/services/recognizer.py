@@ -127,7 +127,7 @@ class RecognizerSession(Protocol):
 
 @runtime_checkable
 class SendsPieces(Protocol):
-    """A session that sends audio in pieces. It is given so much at a time, which costs less."""
+    """A session that sends audio in pieces. An agent gives it one at a time, which costs less."""
 
     piece: float
     """Seconds of audio in a piece."""

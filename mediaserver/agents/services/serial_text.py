@@ -1,7 +1,7 @@
 """The speech of one text, over a connection that speaks one text at a time.
 
-What there is of the next text is kept until the one before it has been spoken, so that what is
-taken back at an interruption is only what should be.
+The next text is kept here until the one before it has been spoken, so that an interruption takes
+back no other text than that one.
 """
 
 from __future__ import annotations

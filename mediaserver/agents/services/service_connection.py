@@ -46,7 +46,7 @@ class ServiceConnection(ClientConnection):
         self._unread = self.transport.get_write_buffer_size()
 
     def _send_at_once(self, message: bytes | str) -> None:
-        """Send a whole message without what waits for the service, which takes half of the time."""
+        """Send a whole message without waiting for the service, which takes half of the time."""
         if isinstance(message, str):
             self.protocol.send_text(message.encode())
         else:

@@ -1,4 +1,4 @@
-"""Reads tool calls as models write them, and says them again as servers take them."""
+"""Reads tool calls as models write them, and writes them as servers take them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def meant_arguments(text: str) -> str:
 
 
 def arguments_object(text: str) -> dict[str, Any]:
-    """Return the arguments of a tool call as an object; what cannot be read is a field of one."""
+    """Return the arguments of a tool call as an object; a text that cannot be read is its field."""
     try:
         meant = json.loads(meant_arguments(text))
     except (ValueError, RecursionError):

@@ -69,7 +69,7 @@ class AnthropicClient(EventClient):
         return {"authorization": f"Bearer {self.key()}", "anthropic-version": ANTHROPIC_VERSION}
 
     async def check(self, model: str, *, thinking: str | None, effort: str | None) -> None:
-        """Find out whether the server accepts the key, and whether the model does what it should.
+        """Find out whether the server accepts the key, and whether the model takes the settings.
 
         https://platform.claude.com/docs/en/api/models/retrieve.
 

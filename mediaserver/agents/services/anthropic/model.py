@@ -50,10 +50,10 @@ class AnthropicModel(HttpService[AnthropicClient]):
         model: the model's name.
         max_tokens: the most tokens of an answer, thinking included.
         thinking: whether the model thinks before it answers, which a caller waits for:
-            ``disabled``; ``between_tools``, which is the same for models that cannot be had without
-            thinking otherwise, such as ``claude-sonnet-5-5``; ``adaptive``: the model decides; a
-            number of tokens, from 1024 on, for models before Claude 4.7; or None for the model's
-            own default. `check` finds out whether the model takes it.
+            ``disabled``; ``between_tools``, for models that do not take ``disabled``, such as
+            ``claude-sonnet-5-5``; ``adaptive``: the model decides; a number of tokens, from 1024
+            on, for models before Claude 4.7; or None for the model's own default. `check` finds out
+            whether the model takes it.
         effort: how much effort the model puts into an answer; None is the model's default.
         cache: how long Anthropic keeps what it has read of a conversation, which makes the next
             answer cheaper; None has nothing kept.

@@ -1,4 +1,4 @@
-"""Ink, Cartesia's recognition of speech as it comes: as the agent takes the turns, or as it does.
+"""Ink, Cartesia's recognition of speech as it comes, in which the agent or Ink takes the turns.
 
 https://docs.cartesia.ai/use-the-api/compare-stt-endpoints. Neither endpoint tells when a word was
 said in the whole of the audio, so words lie between the audio of the words before them and the

@@ -1,8 +1,8 @@
 """Aura, Deepgram's voices.
 
 https://developers.deepgram.com/reference/text-to-speech/speak-streaming. A connection speaks one
-text at a time and tells no times of words. The text that comes next is kept here until the one
-before it has been spoken, so that ``Clear`` takes back only what it should.
+text at a time and tells no times of words. The next text is kept here until the one before it has
+been spoken, so that ``Clear`` takes back no other text than that one.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class LiveExchange:
 
     @property
     def due(self) -> float | None:
-        """When the next sign of a response has to have come; None if none is due."""
+        """The time by which the next sign of a response must come; None if no sign is due."""
         for response in self._asked:
             if response.cancelled:
                 continue
@@ -226,7 +226,7 @@ class LiveExchange:
     # What the caller does.
 
     def hear(self, frame: Frame) -> bool:
-        """Let the model hear a piece of the caller's speech; return whether there is to send."""
+        """Let the model hear a piece of the caller's speech; return whether to send something."""
         if not self._input.add(frame):
             return False
         self._turn.hear(self._input.take())

@@ -192,7 +192,7 @@ class GeminiLiveSession:
                 await self._leaves
 
     async def _send(self) -> None:
-        """Send what has not been sent, in its order: the socket lets nobody wait."""
+        """Send what has not been sent, in order; the socket keeps nobody waiting."""
         if self._resuming:
             return
         if self._outdated:

@@ -131,7 +131,7 @@ class AzureResource:
         return key or token
 
     def _credentials(self) -> tuple[str | None, str | None]:
-        """Return the key and the token, one of which there is unless there is a provider."""
+        """Return the key and the token: one of them, or neither if a provider returns tokens."""
         if self.api_key or self.azure_ad_token or self.azure_ad_token_provider:
             return self.api_key, self.azure_ad_token
         token = os.environ.get("AZURE_OPENAI_AD_TOKEN") or None

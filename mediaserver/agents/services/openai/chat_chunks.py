@@ -123,7 +123,7 @@ def _count(fields: Any, name: str) -> int:
 
 
 class CallsInPieces:
-    """Puts tool calls together, of which several may come at a time."""
+    """Puts tool calls together from pieces. Several calls may come at a time."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []

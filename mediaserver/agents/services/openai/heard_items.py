@@ -132,7 +132,7 @@ class HeardItems:
             self._items[-1].id, self._items[-1].end = item_id, self.heard
 
     def refused(self, name: str | None) -> bool:
-        """Note that there was nothing to commit; return whether a request of that name asked."""
+        """Note that there was nothing to commit; return whether a request so named had asked."""
         for each in self._committed:
             if each[0] == name:
                 self._committed.remove(each)

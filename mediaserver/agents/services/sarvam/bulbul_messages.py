@@ -33,7 +33,7 @@ class BulbulAudio(msgspec.Struct, tag_field="type", tag="audio"):
 
 
 class BulbulEvent(msgspec.Struct, tag_field="type", tag="event"):
-    """Something has happened; ``final``: all that was to be spoken is."""
+    """Something has happened; ``final`` says that all text was spoken."""
 
     data: _Event
 

@@ -107,7 +107,7 @@ class XAIVoiceMessages(ContextProtocol):
         return [_DONE]
 
     def end(self, context: str) -> Sequence[str]:
-        """Return the message that ends the utterance: xAI knows no text of several."""
+        """Return the message that ends the utterance: at xAI, a text has only one."""
         return self.flush(context)
 
     def cancel(self, context: str, *, ended: bool) -> Sequence[str]:
