@@ -1,9 +1,9 @@
 """Each voice over a connection that fails: another one speaks the rest, and no word twice."""
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pytest
 
@@ -25,6 +25,7 @@ from mediaserver.testing.socket_server import SocketFault
 from mediaserver.testing.voice_server import VoiceFault
 from mediaserver.testing.xai import XAIVoiceServer
 from tests.agents.scripted_call import caller, converse, voice
+from tests.agents.services.voices import heard, spoken
 
 
 class Local(NamedTuple):
@@ -42,32 +43,47 @@ VOICES = {
 each = pytest.mark.parametrize("name", VOICES)
 
 
+Failure: TypeAlias = Literal["stall", "disconnect", "malformed", "limit"]
+
+
+@asynccontextmanager
+async def running(
+    name: str, failure: Failure | None = None, *, after: int = 5, connections: int = 1
+) -> AsyncIterator[Any]:
+    """Run the server of a voice, whose first connections fail after some words."""
+    if VOICES[name].server is DeepgramServer:
+        then: Any = "expire" if failure == "limit" else failure
+        faults = (SocketFault(after=8 * after, then=then),) * connections if failure else ()
+        async with DeepgramServer(faults=faults).running() as deepgram:
+            yield deepgram
+        return
+    fault = VoiceFault(failure, after, connections) if failure else None
+    async with VOICES[name].server(fault=fault, timing=Timing(0.1, 0.1)) as server:
+        yield server
+
+
+def reached(name: str, server: Any) -> Any:
+    return VOICES[name].voice(base_url=server.base_url, api_key=server.api_key)
+
+
 class Mouth:
     """A voice with a server in the loop of the call, whose first two connections fail.
 
     The first one speaks the phrases, which are too short for that; the second is the call's.
     """
 
-    def __init__(self, name: str, kind: str) -> None:
+    def __init__(self, name: str, failure: Failure) -> None:
         self.name = name
-        self._kind: Any = kind
         self.open = 0
-        self._local = VOICES[name]
+        self._failure: Failure = failure
         self._running = AsyncExitStack()
-        self.server: Any = None
+        self._server: Any = None
 
     async def connect(self, format: AudioFormat) -> VoiceSession:
-        if self.server is None:
-            if self._local.server is DeepgramServer:
-                then = {"limit": "expire"}.get(self._kind, self._kind)
-                self.server = DeepgramServer(faults=(SocketFault(after=40, then=then),) * 2)
-                await self._running.enter_async_context(self.server.running())
-            else:
-                fault = VoiceFault(self._kind, after=5, connections=2)
-                self.server = self._local.server(fault=fault, timing=Timing(0.1, 0.1))
-                await self._running.enter_async_context(self.server)
-        made = self._local.voice(base_url=self.server.base_url, api_key=self.server.api_key)
-        session: VoiceSession = await made.connect(format)
+        if self._server is None:
+            failing = running(self.name, self._failure, connections=2)
+            self._server = await self._running.enter_async_context(failing)
+        session: VoiceSession = await reached(self.name, self._server).connect(format)
         return session
 
     async def stop(self) -> None:
@@ -83,9 +99,9 @@ def test_every_known_voice_is_here() -> None:
 
 
 @each
-@pytest.mark.parametrize("kind", ["stall", "disconnect", "limit"])
-def test_an_answer_is_spoken_whole(name: str, kind: str) -> None:
-    mouth = Mouth(name, kind)
+@pytest.mark.parametrize("failure", ["stall", "disconnect", "limit"])
+def test_an_answer_is_spoken_whole(name: str, failure: Failure) -> None:
+    mouth = Mouth(name, failure)
     steps = caller(3.0, voice(1.0), 17.0)
 
     async def script(line: JoinedCall, agent: Any) -> None:
@@ -110,17 +126,38 @@ def test_an_answer_is_spoken_whole(name: str, kind: str) -> None:
 async def test_a_refused_connection_says_its_status(
     name: str, status: int, kind: type[ServiceError]
 ) -> None:
-    local = VOICES[name]
-    async with AsyncExitStack() as running:
-        server: Any
-        if local.server is DeepgramServer:
-            server = DeepgramServer(faults=(SocketFault(refuse=status),))
-            await running.enter_async_context(server.running())
+    async with running(name) as server:
+        if isinstance(server, DeepgramServer):
+            server.faults.append(SocketFault(refuse=status))
         else:
-            server = await running.enter_async_context(local.server())
             server.refuse(status)
-        made = local.voice(base_url=server.base_url, api_key=server.api_key)
         with pytest.raises(ServiceError, match=f"with {status}") as refused:
-            await made.connect(MULAW_8K)
+            await reached(name, server).connect(MULAW_8K)
     assert type(refused.value) is kind
     assert refused.value.status == status
+
+
+@each
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("disconnect", "was lost"),
+        ("malformed", "cannot be read"),
+        ("limit", "closed the connection with 1[0-9]{3}: |too long"),
+    ],
+)
+@in_virtual_time
+async def test_a_connection_that_fails_is_raised_by_the_speech_alone(
+    name: str, failure: Failure, said: str
+) -> None:
+    async with running(name, failure, after=1) as server:
+        session = await reached(name, server).connect(MULAW_8K)
+        context = await spoken(session, "Good morning to you.")
+        waiting = await spoken(session, "And more.")
+        for each in (context, waiting, session.begin()):
+            with pytest.raises(ServiceError, match=said):
+                await heard(each.speech())
+        await context.say("more")
+        await context.flush()
+        await context.clear()
+        await session.close()

@@ -4,13 +4,12 @@ import pytest
 
 from audiocodecs import L16_16K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import ServiceError, VoiceContext
-from mediaserver.agents.services.deepgram.aura import AuraSession, DeepgramVoice
+from mediaserver.agents.services.deepgram.aura import DeepgramVoice
 from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramFault, DeepgramServer
-
-
-WORD = 0.3
+from mediaserver.testing.services import WORD_SECONDS as WORD
+from tests.agents.services.voices import heard, spoken
 
 
 def voice(server: DeepgramServer, **settings: object) -> DeepgramVoice:
@@ -21,18 +20,10 @@ def voice(server: DeepgramServer, **settings: object) -> DeepgramVoice:
     )
 
 
-async def spoken(context: VoiceContext) -> float:
+async def seconds(context: VoiceContext) -> float:
     """Return the seconds of a text's audio."""
-    async with asyncio.timeout(10):
-        return sum([f.seconds async for f in context.speech() if isinstance(f, Frame)])
-
-
-async def say(session: AuraSession, *pieces: str) -> VoiceContext:
-    context = session.begin()
-    for piece in pieces:
-        await context.say(piece)
-    await context.end()
-    return context
+    async with asyncio.timeout(300):
+        return (await heard(context.speech()))[0]
 
 
 def kinds(server: DeepgramServer) -> list[str]:
@@ -40,23 +31,20 @@ def kinds(server: DeepgramServer) -> list[str]:
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, L16_16K, AudioFormat("l16", 22050)])
-def test_a_text_in_pieces_is_spoken_in_the_calls_format(format: AudioFormat) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        async with DeepgramServer(chunks=(801, 1, 333)).running() as server:
-            session = await voice(server).connect(format)
-            context = await say(session, "Good ", "morning", ". How are", " you?", " ")
-            frames = [f async for f in context.speech() if isinstance(f, Frame)]
-            await session.close()
-        expected = format if format.rate != 22050 else AudioFormat("l16", 24000)
-        assert {frame.format for frame in frames} == {expected}
-        assert sum(frame.seconds for frame in frames) == pytest.approx(5 * WORD)
-        for frame in frames:
-            frame.samples  # noqa: B018  # whole samples, or this raises
-        said = "".join(m["text"] for m in server.received if m["type"] == "Speak")
-        assert said == "Good morning. How are you?"
-
-    test()
+@in_virtual_time
+async def test_a_text_in_pieces_is_spoken_in_the_calls_format(format: AudioFormat) -> None:
+    async with DeepgramServer(chunks=(801, 1, 333)).running() as server:
+        session = await voice(server).connect(format)
+        context = await spoken(session, "Good ", "morning", ". How are", " you?", " ")
+        frames = [f async for f in context.speech() if isinstance(f, Frame)]
+        await session.close()
+    expected = format if format.rate != 22050 else AudioFormat("l16", 24000)
+    assert {frame.format for frame in frames} == {expected}
+    assert sum(frame.seconds for frame in frames) == pytest.approx(5 * WORD)
+    for frame in frames:
+        frame.samples  # noqa: B018  # whole samples, or this raises
+    said = "".join(m["text"] for m in server.received if m["type"] == "Speak")
+    assert said == "Good morning. How are you?"
 
 
 @in_virtual_time
@@ -78,17 +66,17 @@ async def test_flush_has_what_there_is_spoken_before_the_text_is_complete() -> N
 
 
 @in_virtual_time
-async def test_the_next_text_waits_until_the_one_before_it_was_spoken() -> None:
+async def test_the_next_text_waits_until_the_one_before_it_was_seconds() -> None:
     async with DeepgramServer().running() as server:
         session = await voice(server).connect(MULAW_8K)
         first = session.begin()
         await first.say("One two")
-        second = await say(session, "three")
+        second = await spoken(session, "three")
         await asyncio.sleep(1)
         assert kinds(server) == ["Speak"]
         await first.end()
-        assert await spoken(first) == pytest.approx(2 * WORD)
-        assert await spoken(second) == pytest.approx(WORD)
+        assert await seconds(first) == pytest.approx(2 * WORD)
+        assert await seconds(second) == pytest.approx(WORD)
         await session.close()
 
 
@@ -100,14 +88,14 @@ async def test_clearing_ends_the_speech_and_leaves_the_next_text_alone() -> None
         await first.say(" ".join(["word"] * 200) + ".")
         speech = first.speech()
         await anext(speech)
-        second = await say(session, "Of course.")
+        second = await spoken(session, "Of course.")
         await first.clear()
         await first.clear()
         await first.say("more")
         await first.end()
         with pytest.raises(StopAsyncIteration):
             await anext(speech)
-        assert await spoken(second) == pytest.approx(2 * WORD)
+        assert await seconds(second) == pytest.approx(2 * WORD)
         await session.close()
     assert kinds(server) == ["Speak", "Clear", "Speak", "Flush", "Close"]
 
@@ -121,11 +109,11 @@ async def test_a_clear_that_is_never_answered_loses_the_session_instead_of_silen
         await first.say(" ".join(["word"] * 200) + ".")
         await anext(first.speech())
         await first.clear()
-        second = await say(session, "Of course.")
+        second = await spoken(session, "Of course.")
         with pytest.raises(ServiceError, match="did not answer a Clear within 2 s"):
-            await spoken(second)
+            await seconds(second)
         with pytest.raises(ServiceError, match="did not answer a Clear"):
-            await spoken(session.begin())
+            await seconds(session.begin())
         await session.close()
 
 
@@ -135,11 +123,11 @@ async def test_a_text_that_waits_can_be_cleared_as_well() -> None:
         session = await voice(server).connect(MULAW_8K)
         first = session.begin()
         await first.say("One")
-        second = await say(session, "two")
+        second = await spoken(session, "two")
         await second.clear()
         await first.end()
-        assert await spoken(first) == pytest.approx(WORD)
-        assert await spoken(second) == 0
+        assert await seconds(first) == pytest.approx(WORD)
+        assert await seconds(second) == 0
         await session.close()
     assert "Clear" not in kinds(server)
 
@@ -148,8 +136,8 @@ async def test_a_text_that_waits_can_be_cleared_as_well() -> None:
 async def test_no_text_is_no_speech_and_costs_no_message() -> None:
     async with DeepgramServer().running() as server:
         session = await voice(server).connect(MULAW_8K)
-        assert await spoken(await say(session)) == 0
-        assert await spoken(await say(session, " ", "\n")) == 0
+        assert await seconds(await spoken(session)) == 0
+        assert await seconds(await spoken(session, " ", "\n")) == 0
         await session.close()
     assert kinds(server) == ["Close"]
 
@@ -158,7 +146,7 @@ async def test_no_text_is_no_speech_and_costs_no_message() -> None:
 async def test_a_long_text_is_sent_in_parts_that_deepgram_takes() -> None:
     async with DeepgramServer().running() as server:
         session = await voice(server).connect(MULAW_8K)
-        assert await spoken(await say(session, "word " * 450)) == pytest.approx(450 * WORD)
+        assert await seconds(await spoken(session, "word " * 450)) == pytest.approx(450 * WORD)
         await session.close()
     assert server.refusals == []
     assert kinds(server) == ["Speak", "Speak", "Flush", "Close"]
@@ -173,7 +161,7 @@ async def test_deepgram_is_not_asked_to_flush_more_often_than_it_takes() -> None
             await context.say("word ")
             await context.flush()
         await context.end()
-        assert await spoken(context) == pytest.approx(30 * WORD)
+        assert await seconds(context) == pytest.approx(30 * WORD)
         await session.close()
     assert kinds(server).count("Flush") == 16
 
@@ -183,38 +171,11 @@ async def test_a_flush_that_deepgram_refuses_is_an_error_and_no_endless_wait() -
     async with DeepgramServer().running() as server:
         session = await voice(server).connect(MULAW_8K)
         for _ in range(20):
-            await spoken(await say(session, "word"))
-        refused = await say(session, "word")
+            await seconds(await spoken(session, "word"))
+        refused = await spoken(session, "word")
         with pytest.raises(ServiceError, match=r"Too many Flush messages .*EXCESSIVE_FLUSH"):
-            await spoken(refused)
+            await seconds(refused)
         await session.close()
-
-
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("expire", "closed the connection with 1000: the session has ended"),
-    ],
-)
-def test_a_connection_that_fails_is_an_error_of_the_speech_alone(then: str, said: str) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        fault = DeepgramFault(after=2, then=then)  # type: ignore[arg-type]
-        async with DeepgramServer(faults=(fault,)).running() as server:
-            session = await voice(server).connect(MULAW_8K)
-            context = await say(session, "Good morning.")
-            waiting = await say(session, "And more.")
-            for each in (context, waiting, session.begin()):
-                with pytest.raises(ServiceError, match=said):
-                    await spoken(each)
-            await context.say("more")
-            await context.flush()
-            await context.clear()
-            await session.close()
-
-    test()
 
 
 @in_virtual_time
@@ -222,7 +183,7 @@ async def test_closing_ends_speech_that_is_waited_for() -> None:
     fault = DeepgramFault(after=1, then="stall")
     async with DeepgramServer(faults=(fault,)).running() as server:
         session = await voice(server).connect(MULAW_8K)
-        waiting = asyncio.ensure_future(spoken(await say(session, "Good morning.")))
+        waiting = asyncio.ensure_future(seconds(await spoken(session, "Good morning.")))
         await asyncio.sleep(1)
         await session.close()
         await session.close()

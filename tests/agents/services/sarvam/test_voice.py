@@ -249,32 +249,6 @@ async def test_a_connection_on_which_nothing_is_spoken_is_kept() -> None:
         assert kinds(server) == ["config", "ping", "ping", "ping"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("disconnect", "was lost"),
-        ("malformed", "cannot be read"),
-        ("limit", "closed the connection with 1008: the session is too long"),
-    ],
-)
-def test_a_connection_that_fails_is_an_error_of_the_speech_alone(kind: Any, said: str) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        async with BulbulServer(fault=VoiceFault(kind, after=1)) as server:
-            session = await voice(server).connect(MULAW_8K)
-            context = await spoken(session, "Good morning.")
-            waiting = await spoken(session, "And more.")
-            for each in (context, waiting, session.begin()):
-                with pytest.raises(ServiceError, match=said):
-                    await seconds(each)
-            await context.say("more")
-            await context.flush()
-            await context.clear()
-            await session.close()
-
-    test()
-
-
 @in_virtual_time
 async def test_closing_ends_speech_that_has_stalled() -> None:
     async with BulbulServer(fault=VoiceFault("stall")) as server:
