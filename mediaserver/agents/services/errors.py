@@ -31,3 +31,16 @@ class NoAnswerError(ServiceError):
 
 class MisconfiguredServiceError(ServiceError):
     """The service cannot work as it is set up: it has no key, or its server refuses it."""
+
+
+def refused_with(service: str, reason: str, status: int | None) -> ServiceError:
+    """Return the error for a request that a service refused.
+
+    Args:
+        service: the service's name.
+        reason: what the service said.
+        status: the HTTP status; 401, 403 and 404 mean that the service cannot work as it is set up.
+
+    """
+    kind = MisconfiguredServiceError if status in (401, 403, 404) else ServiceError
+    return kind(service, reason, status=status)

@@ -12,7 +12,11 @@ import structlog
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import (
+    MisconfiguredServiceError,
+    ServiceError,
+    refused_with,
+)
 from mediaserver.agents.services.service_connection import ServiceConnection, UnreadError
 
 
@@ -115,10 +119,8 @@ class ServiceSocket:
         except InvalidStatus as error:
             status = error.response.status_code
             said = _excerpt(error.response.body, secret) or error.response.reason_phrase
-            kind = MisconfiguredServiceError if status in (401, 403, 404) else ServiceError
-            raise kind(
-                service, f"{host} refused the connection with {status}: {said}", status=status
-            ) from error
+            reason = f"{host} refused the connection with {status}: {said}"
+            raise refused_with(service, reason, status) from error
         except TimeoutError:
             raise ServiceError(service, f"no connection to {host} within {within:g} s") from None
         except (OSError, WebSocketException) as error:

@@ -29,7 +29,7 @@ from mediaserver.agents.services.cartesia.ink_messages import (
     decode_ink,
 )
 from mediaserver.agents.services.cartesia.messages import CARTESIA, CARTESIA_VERSION
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import ServiceError, refused_with
 from mediaserver.agents.services.listening_session import ListeningSession
 from mediaserver.agents.services.realtime import CallerFinished, CallerSpeaks
 from mediaserver.agents.services.recognizer import (
@@ -67,9 +67,7 @@ class _Listening(ListeningSession):
             message = decode_ink(received)
         if isinstance(message, InkFailure):
             said = ": ".join(part for part in (message.title, message.message) if part)
-            refused = message.status_code in (401, 403, 404)
-            kind = MisconfiguredServiceError if refused else ServiceError
-            raise kind(CARTESIA, said or "no reason was given", status=message.status_code)
+            raise refused_with(CARTESIA, said or "no reason was given", message.status_code)
         if isinstance(message, InkDone) and not self._closed:
             raise ServiceError(CARTESIA, "it ended the session")
         return message

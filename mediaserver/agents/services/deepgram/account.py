@@ -93,6 +93,35 @@ class DeepgramAccount:
         await self._address.check_key(self.service, "/v1/auth/token", headers=headers)
 
 
+class DeepgramService:
+    """A recogniser or a voice of Deepgram's, before it is connected.
+
+    Args:
+        model: the model.
+        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `DeepgramAccount`.
+
+    Raises:
+        ValueError: a setting is none that Deepgram takes.
+
+    """
+
+    name = "deepgram"
+
+    def __init__(self, model: str, connection: DeepgramConnection) -> None:
+        self._query: dict[str, str | list[str]] = {"model": require_text("model", model)}
+        self._account = DeepgramAccount(self.name, **connection)
+
+    async def check(self) -> None:
+        """Find out whether Deepgram accepts the key, which costs nothing.
+
+        Raises:
+            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
+            ServiceError: Deepgram cannot be reached.
+
+        """
+        await self._account.check()
+
+
 def require_text(name: str, value: str) -> str:
     """Return a setting that is a word, such as a model or a language.
 

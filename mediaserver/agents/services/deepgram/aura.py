@@ -15,10 +15,9 @@ import structlog
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deepgram.account import (
-    DeepgramAccount,
     DeepgramConnection,
+    DeepgramService,
     require_between,
-    require_text,
 )
 from mediaserver.agents.services.deepgram.messages import (
     CLEAR,
@@ -175,7 +174,7 @@ class AuraSession(SerialSession):
         _log.warning("deepgram warns", service=self._service, warning=said)
 
 
-class DeepgramVoice:
+class DeepgramVoice(DeepgramService):
     """Speaks with Deepgram's Aura. One object serves all calls of a process.
 
     Args:
@@ -189,8 +188,6 @@ class DeepgramVoice:
 
     """
 
-    name = "deepgram"
-
     def __init__(
         self,
         model: str = "aura-2-thalia-en",
@@ -199,12 +196,11 @@ class DeepgramVoice:
         mip_opt_out: bool = False,
         **connection: Unpack[DeepgramConnection],
     ) -> None:
-        self._query: dict[str, str | list[str]] = {"model": require_text("model", model)}
+        super().__init__(model, connection)
         if speed is not None:
             self._query["speed"] = require_between("speed", speed, 0.7, 1.5)
         if mip_opt_out:
             self._query["mip_opt_out"] = "true"
-        self._account = DeepgramAccount(self.name, **connection)
 
     async def connect(self, format: AudioFormat) -> AuraSession:
         """Open a session for a call.
@@ -219,13 +215,3 @@ class DeepgramVoice:
         spoken = format if format.rate in _RATES else AudioFormat("l16", 24000)
         socket = await self._account.connect("/v1/speak", self._query, spoken)
         return AuraSession(self.name, socket, spoken)
-
-    async def check(self) -> None:
-        """Find out whether Deepgram accepts the key, which costs nothing.
-
-        Raises:
-            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
-            ServiceError: Deepgram cannot be reached.
-
-        """
-        await self._account.check()

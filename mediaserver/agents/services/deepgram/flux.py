@@ -11,10 +11,9 @@ from typing import Unpack
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deepgram.account import (
-    DeepgramAccount,
     DeepgramConnection,
+    DeepgramService,
     require_between,
-    require_text,
     switches,
     text_lists,
 )
@@ -93,7 +92,7 @@ class FluxSession(DeepgramSession):
         )
 
 
-class FluxRecognizer:
+class FluxRecognizer(DeepgramService):
     """Recognises speech with Deepgram's Flux. One object serves all calls of a process.
 
     Flux tells when the caller begins, has likely finished, goes on and has finished.
@@ -119,8 +118,6 @@ class FluxRecognizer:
 
     """
 
-    name = "deepgram"
-
     def __init__(
         self,
         model: str = "flux-general-en",
@@ -138,7 +135,7 @@ class FluxRecognizer:
     ) -> None:
         if language_hints and not model.endswith("-multi"):
             raise ValueError(f"language_hints are for flux-general-multi, not for {model!r}")
-        self._query: dict[str, str | list[str]] = {"model": require_text("model", model)}
+        super().__init__(model, connection)
         if eot_threshold is not None:
             self._query["eot_threshold"] = require_between("eot_threshold", eot_threshold, 0.5, 1)
         if eager_eot_threshold is not None:
@@ -153,7 +150,6 @@ class FluxRecognizer:
             numerals=numerals, profanity_filter=profanity_filter, mip_opt_out=mip_opt_out
         )
         self._query |= text_lists(keyterm=keyterms, language_hint=language_hints, tag=tags)
-        self._account = DeepgramAccount(self.name, **connection)
 
     async def listen(self, format: AudioFormat) -> FluxSession:
         """Open a session for a call.
@@ -164,13 +160,3 @@ class FluxRecognizer:
         """
         socket = await self._account.connect("/v2/listen", self._query, listened_format(format))
         return FluxSession(self.name, socket, format)
-
-    async def check(self) -> None:
-        """Find out whether Deepgram accepts the key, which costs nothing.
-
-        Raises:
-            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
-            ServiceError: Deepgram cannot be reached.
-
-        """
-        await self._account.check()

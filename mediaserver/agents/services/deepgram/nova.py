@@ -10,8 +10,8 @@ from typing import Final, Unpack
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deepgram.account import (
-    DeepgramAccount,
     DeepgramConnection,
+    DeepgramService,
     require_between,
     require_text,
     switches,
@@ -93,7 +93,7 @@ class NovaSession(DeepgramSession):
             yield from self.completed(end)
 
 
-class DeepgramRecognizer:
+class DeepgramRecognizer(DeepgramService):
     """Recognises speech with Deepgram's Nova models. One object serves all calls of a process.
 
     Args:
@@ -117,8 +117,6 @@ class DeepgramRecognizer:
 
     """
 
-    name = "deepgram"
-
     def __init__(
         self,
         model: str = "nova-3",
@@ -138,11 +136,8 @@ class DeepgramRecognizer:
     ) -> None:
         if keyterms and not model.startswith("nova-3"):
             raise ValueError(f"keyterms are for nova-3, not for {model!r}")
-        self._query: dict[str, str | list[str]] = {
-            "model": require_text("model", model),
-            "interim_results": "true",
-            "endpointing": "false",
-        }
+        super().__init__(model, connection)
+        self._query |= {"interim_results": "true", "endpointing": "false"}
         if language is not None:
             self._query["language"] = require_text("language", language)
         if endpointing is not None:
@@ -158,7 +153,6 @@ class DeepgramRecognizer:
         )
         self._query |= text_lists(keyterm=keyterms, redact=redact, tag=tags)
         self._speech_only = speech_only
-        self._account = DeepgramAccount(self.name, **connection)
         self._keep_alives = KeepAlives(_KEEP_ALIVE_EVERY)
 
     async def listen(self, format: AudioFormat) -> NovaSession:
@@ -176,13 +170,3 @@ class DeepgramRecognizer:
             continuous=not self._speech_only,
             keep_alives=self._keep_alives,
         )
-
-    async def check(self) -> None:
-        """Find out whether Deepgram accepts the key, which costs nothing.
-
-        Raises:
-            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
-            ServiceError: Deepgram cannot be reached.
-
-        """
-        await self._account.check()

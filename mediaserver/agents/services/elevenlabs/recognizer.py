@@ -23,7 +23,7 @@ from mediaserver.agents.services.elevenlabs.scribe_messages import (
     decode_scribe,
     scribe_chunk,
 )
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import refused_with
 from mediaserver.agents.services.listening_session import ListeningSession
 from mediaserver.agents.services.recognizer import (
     RecognizedWords,
@@ -210,10 +210,8 @@ def _has_begun(socket: ServiceSocket, received: bytes | str) -> bool:
 
 def _raise_failure(message: ScribeMessage | None) -> None:
     if isinstance(message, ScribeFailure):
-        refused = message.status in (401, 403)
-        kind = MisconfiguredServiceError if refused else ServiceError
         reason = f"{message.error or 'no reason was given'} ({message.message_type})"
-        raise kind(ELEVENLABS, reason, status=message.status)
+        raise refused_with(ELEVENLABS, reason, message.status)
 
 
 def _require_language(name: str, language: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import pybase64
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import refused_with
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.realtime_events import (
     ErrorEvent,
@@ -146,8 +146,8 @@ async def _connect(
         except InvalidStatus as error:
             status = error.response.status_code
             reason = f"the connection was refused with {status}: {_refusal(error)}"
-            kind = MisconfiguredServiceError if status in (401, 403, 404) else ServiceError
-            raise kind(client.service, client.without_secrets(reason), status=status) from error
+            reason = client.without_secrets(reason)
+            raise refused_with(client.service, reason, status) from error
         except (OSError, WebSocketException) as error:
             reason = f"cannot connect to {client.base_url}: {error}"
             raise client.failure(reason) from error

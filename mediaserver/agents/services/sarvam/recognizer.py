@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import ServiceError, refused_with
 from mediaserver.agents.services.keep_alive import KeepAlives
 from mediaserver.agents.services.listening_session import ListeningSession
 from mediaserver.agents.services.recognizer import (
@@ -322,9 +322,7 @@ def _take_failure(failure: SaarasFailure) -> None:
     if not failure.is_fatal:
         _log.warning("sarvam warns", service=SARVAM, warning=reason)
         return
-    refused = failure.status_code in (401, 403, 404)
-    kind = MisconfiguredServiceError if refused else ServiceError
-    raise kind(SARVAM, reason, status=failure.status_code)
+    raise refused_with(SARVAM, reason, failure.status_code)
 
 
 def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Unpack
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.errors import ServiceError, refused_with
 from mediaserver.agents.services.keep_alive import KeepAlives
 from mediaserver.agents.services.sarvam.account import (
     SARVAM,
@@ -268,5 +268,4 @@ class SarvamVoice:
 
 
 def _failure(failure: BulbulFailure) -> ServiceError:
-    kind = MisconfiguredServiceError if failure.status in (401, 403, 404) else ServiceError
-    return kind(SARVAM, failure.data.message or "it failed", status=failure.status)
+    return refused_with(SARVAM, failure.data.message or "it failed", failure.status)
