@@ -45,6 +45,9 @@ class CallFollower(Protocol):
     def received(self, message: str | bytes | bytearray) -> None:
         """Take a message of the carrier's, before it is acted on."""
 
+    def received_binary(self, message: bytes) -> None:
+        """Take a binary message of the carrier's, which is refused as malformed."""
+
     def sent(self, message: bytes) -> None:
         """Take a message to the carrier, as it is given to the socket."""
 

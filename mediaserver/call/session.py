@@ -199,12 +199,14 @@ class Session:
         else:
             self._keep_early(event)
 
-    def refuse_binary(self, size: int) -> None:
+    def refuse_binary(self, message: bytes) -> None:
         """Count a binary WebSocket message as malformed: Plivo sends text only."""
         counters = self.counters
         counters.messages_in += 1
-        counters.bytes_in += size
+        counters.bytes_in += len(message)
         if not self.ended:
+            for follower in self.followers:
+                follower.received_binary(message)
             self._refuse(ProtocolError("not_json", "a binary message came; Plivo sends text only"))
 
     def _take_media(self, media: MediaAudio, started: Started) -> None:

@@ -129,7 +129,7 @@ class CaptureFolder:
         wanted = name_of_call(call)
         return [path for path in paths if captured_call(path) == wanted]
 
-    def make_room(self, most_bytes: int, *, keep: Collection[Path] = ()) -> int:
+    def make_room(self, most_bytes: int, *, keep: Collection[Path] = ()) -> tuple[int, int]:
         """Delete the oldest captures until all of them take no more than `most_bytes`.
 
         Args:
@@ -137,7 +137,7 @@ class CaptureFolder:
             keep: those that are being written, which are not deleted.
 
         Returns:
-            How many were deleted.
+            What they take then, in bytes, and how many were deleted.
 
         Raises:
             OSError: the folder cannot be read.
@@ -161,7 +161,7 @@ class CaptureFolder:
                 path.unlink()
                 deleted += 1
             total -= size
-        return deleted
+        return total, deleted
 
 
 def _asked_name(number: str) -> str | None:

@@ -8,7 +8,8 @@
 
 Each line has the seconds since the stream was accepted; where a message went (``<`` from the
 carrier, ``>`` to the carrier, ``!`` for what the server decided); and the message as it was on the
-wire. A message with a line break in it is written as ``~`` and its base64.
+wire. A message with a line break in it is written as ``~`` and its base64, a binary one as ``~~``
+and its base64.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class CapturedLine:
     side: Side
     message: bytes
     """As it was on the wire; of a decision, a JSON object whose ``what`` says what it is."""
+    binary: bool = False
+    """Whether it was a binary message, which is none of Plivo's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,10 @@ class Capture:
     head: CaptureHead
     lines: list[CapturedLine] = field(default_factory=list)
     whole: bool = True
-    """Whether the capture was finished; if not, the server was killed or still writes it."""
+    """Whether the capture was finished; if not, the server was killed or still writes it, or it
+    became `full`."""
+    full: bool = False
+    """Whether it ended before its call, because captures took all that they may of the disk."""
 
 
 def encode_head(head: CaptureHead) -> bytes:
@@ -99,9 +105,11 @@ def encode_head(head: CaptureHead) -> bytes:
     return msgspec.json.encode(head) + b"\n"
 
 
-def encode_line(at: float, side: Side, message: bytes) -> bytes:
+def encode_line(at: float, side: Side, message: bytes, *, binary: bool = False) -> bytes:
     """Return the line of a message, with its line break."""
-    if b"\n" in message or message[:1] == ENCODED:
+    if binary:
+        message = ENCODED + encoded(message)
+    elif b"\n" in message or message[:1] == ENCODED:
         message = encoded(message)
     return b"%.6f %s %s\n" % (at, side.encode(), message)
 
@@ -135,12 +143,16 @@ def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
     head = decode_head(head_line)
     *_, unfinished = rest.rpartition(b"\n")
     lines = list(decode_lines(rest.removesuffix(unfinished), 2))
-    ended = bool(lines) and lines[-1].side == "!" and _what(lines[-1].message) == CAPTURE_ENDED
-    return Capture(head, lines, whole and ended and not unfinished)
+    last = _what(lines[-1].message) if lines and lines[-1].side == "!" else None
+    ended = whole and not unfinished and last == CAPTURE_ENDED
+    return Capture(head, lines, ended, full=last == CAPTURE_FULL)
 
 
 CAPTURE_ENDED: Final = "capture ended"
 """The last decision of a capture that was finished."""
+
+CAPTURE_FULL: Final = "capture full"
+"""The last decision of a capture that ended before its call."""
 
 
 def _what(message: bytes) -> object:
@@ -191,11 +203,12 @@ def decode_lines(text: bytes, first: int = 1) -> Iterator[CapturedLine]:
             seconds = float(at)
             if known is None or not 0 <= seconds <= MOST_SECONDS:
                 raise ValueError
+            binary = message[:2] == 2 * ENCODED
             if message[:1] == ENCODED:
-                message = base64.b64decode(message[1:], validate=True)
+                message = base64.b64decode(message[1 + binary :], validate=True)
         except (ValueError, binascii.Error):
             raise CaptureError(
                 f"line {number} of the capture is not TIME, one of < > !, and a message:"
                 f" {line[:80]!r}"
             ) from None
-        yield CapturedLine(seconds, known, message)
+        yield CapturedLine(seconds, known, message, binary)

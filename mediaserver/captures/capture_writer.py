@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import structlog
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.compression import CompressionParameter, ZstdCompressor
 from mediaserver.captures.kept_wire import KeptWire
+from mediaserver.captures.writing_thread import WritingThread
 
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,12 @@ _LEVEL: Final = -3
 _ROOM_SECONDS: Final = 10.0
 """Seconds between two looks at what the folder takes of the disk."""
 
+_FREE: Final = 0.1
+"""Share of what captures may take that old ones leave to live calls."""
+
+LAST_SECONDS: Final = 10.0
+"""Seconds in which the disk must take what is left when the server ends."""
+
 
 class WriterFigures:
     """What is counted of captures."""
@@ -41,6 +47,8 @@ class WriterFigures:
         """Bytes written."""
         self.failed = 0
         """Captures that were given up because the disk did not take them."""
+        self.full = 0
+        """Captures that ended before their call, because live calls took all that captures may."""
         self.deleted = 0
         """Old captures that were deleted to make room."""
 
@@ -53,7 +61,8 @@ class CaptureWriter:
 
     Args:
         folder: where to.
-        most_bytes: what all captures may take of the disk.
+        most_bytes: what all captures may take of the disk. The oldest make room. If there are none
+            but those of live calls, these end.
         figures: counts.
 
     """
@@ -65,15 +74,24 @@ class CaptureWriter:
         self.figures = figures or WriterFigures()
         self._most_bytes = most_bytes
         self._wires: dict[KeptWire, Path | None] = {}
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="captures")
+        self._thread = WritingThread("captures")
         self._compressor = ZstdCompressor(
             options={
                 CompressionParameter.compression_level: _LEVEL,
                 CompressionParameter.checksum_flag: True,
             }
         )
-        self._written_since = 0.0
+        # What the folder takes of the disk, as far as known, and how long it has been known.
+        self._bytes = 0
+        self._known_for = _ROOM_SECONDS
+        # Whether room was looked for since the thread was given something to write.
+        self._has_looked = False
+        # Whether it was said that captures fail, or end.
         self._failing = False
+        self._ending = False
+        # Bytes of text that were given to the thread, and that it is done with.
+        self._given = 0
+        self._done = 0
 
     def add(self, wire: KeptWire) -> None:
         """Write what a call notes from now on."""
@@ -90,13 +108,16 @@ class CaptureWriter:
     async def running(self) -> AsyncIterator[None]:
         """Write within the block; at its end, the rest.
 
+        A disk that hangs is not waited for: what it does not take within ten seconds is lost, and
+        the log says how much that is.
+
         Raises:
             OSError: the folder cannot be made, or not be written to.
 
         """
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._executor, self.folder.prepare)
+            await loop.run_in_executor(self._thread, self.folder.prepare)
         except OSError as error:
             why = error.strerror or str(error)
             raise OSError(f"captures cannot be written to {self._name}: {why}") from error
@@ -106,14 +127,20 @@ class CaptureWriter:
         finally:
             writing.cancel()
             await asyncio.wait([writing])
-            await loop.run_in_executor(self._executor, self.write, self._taken())
-            self._executor.shutdown(wait=False)
+            last = loop.run_in_executor(self._thread, self.write, self._taken())
+            self._thread.shutdown(wait=False)
+            await asyncio.wait([last], timeout=LAST_SECONDS)
+            if last.done():
+                last.result()
+            else:
+                last.cancel()
+                self._tell_lost()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(WRITE_SECONDS)
-            writing = loop.run_in_executor(self._executor, self.write, self._taken())
+            writing = loop.run_in_executor(self._thread, self.write, self._taken())
             while not writing.done():
                 await asyncio.wait([writing], timeout=WRITE_SECONDS)
                 if not writing.done():
@@ -129,7 +156,17 @@ class CaptureWriter:
             log.warning("captures are written too slowly: messages are lost", folder=self._name)
 
     def _taken(self) -> list[tuple[KeptWire, bytearray]]:
-        return [(wire, wire.take()) for wire in list(self._wires)]
+        taken = [(wire, wire.take()) for wire in list(self._wires)]
+        self._given += sum(len(noted) for _, noted in taken)
+        return taken
+
+    def _tell_lost(self) -> None:
+        log.error(
+            "the disk hangs: the ends of captures are lost",
+            folder=self._name,
+            calls=len(self._wires),
+            bytes=self._given - self._done,
+        )
 
     @property
     def _name(self) -> str:
@@ -138,26 +175,57 @@ class CaptureWriter:
     def write(self, taken: list[tuple[KeptWire, bytearray]]) -> None:
         """Write what was taken of each call. It runs in a thread."""
         self.folder.look()
+        self._has_looked = False
+        if self._known_for >= _ROOM_SECONDS:
+            self._make_room()
+        self._known_for += WRITE_SECONDS
         for wire, noted in taken:
-            if not noted or wire not in self._wires:
-                continue
-            try:
-                text = wire.redacted(noted)
-                path = self._wires[wire]
-                if path is None:
-                    name = self.folder.name(wire.head.began, wire.head.call or "unknown")
-                    path = self._wires[wire] = self.folder.create(name)
-                    text = wire.first_line() + text
-                data = self._compressor.compress(text, ZstdCompressor.FLUSH_FRAME)
-                self.folder.append(path, data)
-                self.figures.bytes += len(data)
-                self._failing = False
-            except Exception as error:  # whatever is wrong with one call harms no other
-                self._give_up(wire, error)
-            else:
-                if wire.ended:
-                    self._wires.pop(wire, None)
-        self._make_room()
+            if noted and wire in self._wires:
+                try:
+                    self._write_one(wire, noted)
+                except Exception as error:  # whatever is wrong with one call harms no other
+                    self._give_up(wire, error)
+            self._done += len(noted)
+
+    def _write_one(self, wire: KeptWire, noted: bytearray) -> None:
+        text, path = wire.redacted(noted), self._wires[wire]
+        if path is None:
+            text = wire.first_line() + text
+        data = self._compressed(text)
+        if self._bytes + len(data) > self._most_bytes and not self._has_looked:
+            self._has_looked = True
+            self._make_room(len(data))
+        if fits := self._bytes + len(data) <= self._most_bytes:
+            self._ending = False
+        else:
+            self._end_early(wire)
+            data = self._compressed(wire.last_line())
+        if path is None and fits:
+            name = self.folder.name(wire.head.began, wire.head.call or "unknown")
+            path = self._wires[wire] = self.folder.create(name)
+        if path is not None:
+            self.folder.append(path, data)
+            self._bytes += len(data)
+            self.figures.bytes += len(data)
+        self._failing = False
+        if wire.ended:
+            self._wires.pop(wire, None)
+
+    def _compressed(self, text: bytes | bytearray) -> bytes:
+        return self._compressor.compress(text, ZstdCompressor.FLUSH_FRAME)
+
+    def _end_early(self, wire: KeptWire) -> None:
+        """End the capture of a live call, because captures take all that they may."""
+        wire.ended = wire.full = True
+        self.figures.full += 1
+        if not self._ending:
+            self._ending = True
+            log.warning(
+                "captures of live calls end: they take all of capture_megabytes",
+                folder=self._name,
+                megabytes=self._most_bytes // 1_000_000,
+                call=wire.head.call,
+            )
 
     def _give_up(self, wire: KeptWire, error: Exception) -> None:
         self._wires.pop(wire, None)
@@ -165,20 +233,21 @@ class CaptureWriter:
         self.figures.failed += 1
         if not self._failing:
             self._failing = True
+            deleted = "its file was deleted" if isinstance(error, FileNotFoundError) else None
             log.error(
                 "a call is not captured any more",
                 call=wire.head.call,
                 folder=self._name,
-                reason=getattr(error, "strerror", None) or str(error) or repr(error),
+                reason=deleted or getattr(error, "strerror", None) or str(error) or repr(error),
             )
 
-    def _make_room(self) -> None:
-        self._written_since += WRITE_SECONDS
-        if self._written_since < _ROOM_SECONDS:
-            return
-        self._written_since = 0.0
+    def _make_room(self, needed: int = 0) -> None:
+        """Find out what captures take of the disk, and delete the oldest if that is too much."""
+        self._known_for = 0.0
+        keep = {path for path in list(self._wires.values()) if path is not None}
         try:
-            keep = {path for path in list(self._wires.values()) if path is not None}
-            self.figures.deleted += self.folder.make_room(self._most_bytes, keep=keep)
+            most = round((1 - _FREE) * self._most_bytes) - needed
+            self._bytes, deleted = self.folder.make_room(most, keep=keep)
+            self.figures.deleted += deleted
         except OSError as error:
             log.warning("the folder of captures cannot be read", reason=error.strerror)

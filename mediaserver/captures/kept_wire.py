@@ -9,6 +9,7 @@ import msgspec
 from mediaserver.call import Clock
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
+    CAPTURE_FULL,
     ENCODED,
     CaptureHead,
     decode_lines,
@@ -72,6 +73,14 @@ class KeptWire:
             message = encoded(message)
         self._text += b"%.6f < %s\n" % (self._clock() - self._began, message)
 
+    def received_binary(self, message: bytes) -> None:
+        """Note a binary message of the carrier's."""
+        if self.full:
+            self._lost += 1
+        else:
+            at = self._clock() - self._began
+            self._text += encode_line(at, "<", message, binary=True)
+
     def sent(self, message: bytes) -> None:
         """Note a message to the carrier, which is JSON in one line."""
         if self.full:
@@ -116,12 +125,17 @@ class KeptWire:
         """Return the line that describes the call."""
         return encode_head(self.head)
 
+    def last_line(self) -> bytes:
+        """Return the line that ends a capture before its call."""
+        at = self._clock() - self._began
+        return encode_line(at, "!", encode_decision(CAPTURE_FULL, {}))
+
     def redacted(self, text: bytes | bytearray) -> bytes | bytearray:
         """Return text that was taken without what must not be kept."""
         if not self._redaction:
             return text
         redact = self._redaction.message
         return b"".join(
-            encode_line(line.at, line.side, redact(line.side, line.message))
+            encode_line(line.at, line.side, redact(line.side, line.message), binary=line.binary)
             for line in decode_lines(bytes(text))
         )

@@ -34,6 +34,7 @@ class TimedMessage:
 
     at: float
     message: bytes
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,11 @@ class CapturedCall:
             if line.side == "!":
                 decisions.append(Decision.read(line.at, line.message))
                 continue
-            timed = TimedMessage(line.at, line.message)
+            timed = TimedMessage(line.at, line.message, line.binary)
             if line.side == ">":
                 commands.append(timed)
                 continue
-            event = _event(line.message)
+            event = None if line.binary else _event(line.message)
             if isinstance(event, PlayedStream | ClearedAudio):
                 continue
             if isinstance(event, Start) and start is None:

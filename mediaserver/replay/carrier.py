@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed
 
-from mediaserver.replay.captured_call import CapturedCall
+from mediaserver.replay.captured_call import CapturedCall, TimedMessage
 from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND, PlaybackBuffer
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
@@ -140,7 +140,7 @@ class ReplayedCarrier:
             if losses and losses[0][0] <= now:
                 await self._lose(losses.popleft())
             while sent and sent[0].at <= now:
-                self._connection.send(_text(sent.popleft().message))
+                self._connection.send(_sendable(sent.popleft()))
             if now >= self._hangs_up:
                 self._over.set()
             elif not sent and call.ended_by_server:
@@ -229,8 +229,11 @@ class _Silence:
         return frames
 
 
-def _text(message: bytes) -> str | bytes:
+def _sendable(sent: TimedMessage) -> str | bytes:
+    """Return a message as it is given to a WebSocket: bytes, if it was binary or is no UTF-8."""
+    if sent.binary:
+        return sent.message
     try:
-        return message.decode()
+        return sent.message.decode()
     except UnicodeDecodeError:
-        return message
+        return sent.message

@@ -46,6 +46,9 @@ class NotedDecisions:
     def received(self, message: str | bytes | bytearray) -> None:
         """The carrier knows what it has sent."""
 
+    def received_binary(self, message: bytes) -> None:
+        """The carrier knows that as well."""
+
     def sent(self, message: bytes) -> None:
         """The carrier knows what it has got."""
 

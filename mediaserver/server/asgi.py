@@ -258,7 +258,7 @@ class AsgiLink:
             if text is not None:
                 call.session.receive(text)
             else:
-                call.session.refuse_binary(len(binary))
+                call.session.refuse_binary(binary)
             taken += 1
             if taken % SLICE_MESSAGES == 0:
                 # Where many messages wait, receiving them lets nobody else run.

@@ -9,12 +9,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cachetools import TTLCache
+
 from mediaserver.call import StreamReport, Turn
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.capture_lines import CaptureHead
 from mediaserver.captures.capture_writer import CaptureWriter
 from mediaserver.captures.kept_wire import KeptWire
 from mediaserver.captures.wire_redaction import WireRedaction
+from mediaserver.server.handshake import AcceptedStream
 from mediaserver.server.observers import ObservedCall
 from mediaserver.settings import Settings
 
@@ -29,6 +32,12 @@ REPLAYED_SETTINGS: Final = (
     "reconnect_playback",
 )
 """The settings that decide when audio is sent and received, which a replay needs."""
+
+
+_KEPT_CALLS: Final = 10_000
+"""Number of calls of which it is known whether they are captured."""
+_KEPT_SECONDS: Final = 86_400.0
+"""Seconds for which that is known: a stream lasts a day at most (Plivo's ``streamTimeout``)."""
 
 
 class CapturedCalls:
@@ -67,6 +76,8 @@ class CapturedCalls:
         self._wall_clock = wall_clock
         self._chance = chance
         self._wires: dict[ObservedCall, KeptWire] = {}
+        # By call, whether it is captured: further streams of it are as its first.
+        self._chosen: TTLCache[str, bool] = TTLCache(_KEPT_CALLS, _KEPT_SECONDS, timer=clock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,9 +88,7 @@ class CapturedCalls:
     def begin(self, call: ObservedCall) -> None:
         """Capture a call that was accepted, if it is one of those that are captured."""
         accepted = call.accepted
-        if not self._folder.claim((accepted.caller, accepted.called)) and (
-            self._chance() >= self._share
-        ):
+        if not self._captures(accepted):
             return
         answer = accepted.answer
         head = CaptureHead(
@@ -102,6 +111,21 @@ class CapturedCalls:
         self._wires[call] = wire
         self._writer.add(wire)
         call.session.follow(wire)
+
+    def _captures(self, accepted: AcceptedStream) -> bool:
+        """Tell whether a stream is captured: as the first one of its call was, which may be chosen.
+
+        So a request for the next call of a number is not used up by a stream that is opened again.
+        """
+        call_id = accepted.call_id
+        chosen = None if call_id is None else self._chosen.get(call_id)
+        if chosen is None:
+            chosen = self._folder.claim((accepted.caller, accepted.called)) or (
+                self._chance() < self._share
+            )
+        if call_id is not None:
+            self._chosen[call_id] = chosen
+        return chosen
 
     def merged(self, call: ObservedCall) -> None:
         """Drop the capture of a connection that continues another call's stream."""

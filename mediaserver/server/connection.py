@@ -345,7 +345,7 @@ class StreamConnection(asyncio.Protocol):
         if is_text:
             self._call.session.receive(message)
         else:
-            self._call.session.refuse_binary(len(message))
+            self._call.session.refuse_binary(message)
 
     # Link
 

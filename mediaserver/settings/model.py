@@ -657,8 +657,9 @@ class Settings(BaseSettings):
     capture_megabytes: int = _in(
         "Captures",
         1_000,
-        "What all captures may take of the disk; beyond that the oldest are deleted. A minute of a"
-        " call in which both sides send mu-law takes about 1 MB.",
+        "What all captures may take of the disk. The oldest are deleted to make room; if there are"
+        " only those of live calls, these end, and the calls go on. A minute of a call in which"
+        " both sides send mu-law takes about 1 MB.",
         ge=1,
     )
 

@@ -175,6 +175,7 @@ class CaptureFigures(Protocol):
     calls: int
     bytes: int
     failed: int
+    full: int
     deleted: int
 
 
@@ -438,6 +439,11 @@ def _captures(figures: CaptureFigures) -> Iterator[Metric]:
     yield _counter("capture_bytes", "Bytes of captures that were written.", figures.bytes)
     yield _counter(
         "captures_failed", "Captures given up because the disk did not take them.", figures.failed
+    )
+    yield _counter(
+        "captures_full",
+        "Captures that ended before their call, because live calls took all that captures may.",
+        figures.full,
     )
     yield _counter(
         "captures_deleted", "Old captures that were deleted to make room.", figures.deleted

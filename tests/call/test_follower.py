@@ -18,6 +18,9 @@ class Notes:
     def received(self, message: str | bytes | bytearray) -> None:
         self.messages.append(message)
 
+    def received_binary(self, message: bytes) -> None:
+        self.messages.append(("binary", message))
+
     def sent(self, message: bytes) -> None:
         raise AssertionError("a session does not send by itself")
 
@@ -43,6 +46,15 @@ def test_a_follower_gets_each_message_until_the_stream_ends(clock: Any) -> None:
     session.receive(media())
     assert notes.messages == messages
     assert notes.decisions == [(STREAM_ENDED, {"reason": "stop"})]
+
+
+def test_a_follower_gets_binary_messages_as_such(clock: Any) -> None:
+    session = Session(clock, Shell(), CallSettings())
+    notes = followed(session)
+    session.refuse_binary(b"\x01")
+    session.close("stop")
+    session.refuse_binary(b"\x02")
+    assert notes.messages == [("binary", b"\x01")]
 
 
 def test_a_follower_is_told_of_turns_and_interruptions(clock: Any) -> None:

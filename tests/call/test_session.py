@@ -518,7 +518,7 @@ def test_a_message_that_is_too_long_is_malformed(make_session: Callable[..., Any
 
 
 def test_a_binary_message_is_malformed(live: Session) -> None:
-    live.refuse_binary(100)
+    live.refuse_binary(bytes(100))
     assert live.counters.malformed_messages == 1
     assert live.counters.messages_in == 2
     assert not live.ended
@@ -526,7 +526,7 @@ def test_a_binary_message_is_malformed(live: Session) -> None:
 
 def test_a_binary_message_after_the_end_is_only_counted(live: Session) -> None:
     live.close("over")
-    live.refuse_binary(100)
+    live.refuse_binary(bytes(100))
     assert live.counters.malformed_messages == 0
     assert live.counters.messages_in == 2
 
@@ -544,7 +544,7 @@ def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda session: session.refuse_binary(100), "binary"),
+        (lambda session: session.refuse_binary(bytes(100)), "binary"),
         (lambda session: session.receive(dtmf() + dtmf()), "one object in each message"),
     ],
 )

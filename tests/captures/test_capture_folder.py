@@ -96,6 +96,6 @@ def test_the_oldest_captures_make_room(folder: CaptureFolder) -> None:
         path.write_bytes(bytes(100))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     (folder.path / "notes.txt").write_bytes(bytes(1_000))
-    assert folder.make_room(200, keep={paths[0]}) == 1
+    assert folder.make_room(200, keep={paths[0]}) == (200, 1)
     assert [path.exists() for path in paths] == [True, False, True]
     assert (folder.path / "notes.txt").exists()

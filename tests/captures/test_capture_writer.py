@@ -1,4 +1,6 @@
 import asyncio
+import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,7 @@ async def test_a_capture_that_somebody_deletes_is_given_up(tmp_path: Path) -> No
                 path.unlink()
             kept.sent(b"two")
     assert captures(tmp_path) == []
-    assert [each["reason"] for each in logs] == ["No such file or directory"]
+    assert [each["reason"] for each in logs] == ["its file was deleted"]
 
 
 @in_virtual_time
@@ -197,19 +199,108 @@ async def test_messages_are_lost_rather_than_memory_while_the_disk_is_slow(
 
 @in_virtual_time
 async def test_old_captures_make_room(tmp_path: Path) -> None:
-    writing = writer(tmp_path, most_bytes=0)
+    writing = writer(tmp_path, most_bytes=3_500)
     async with writing.running():
         old, live = wire("old"), wire("live")
         for each in (old, live):
             writing.add(each)
-            each.sent(b"one")
+            each.received(noise())
         old.end("stop")
         await asyncio.sleep(5)
         assert [each.head.call for each in captures(tmp_path)] == ["live", "old"]
-        live.sent(b"two")
-        await asyncio.sleep(11)
+        live.received(noise())
+        await asyncio.sleep(1.01)
     assert [each.head.call for each in captures(tmp_path)] == ["live"]
-    assert writing.figures.deleted == 1
+    assert (writing.figures.deleted, writing.figures.full) == (1, 0)
+
+
+def noise(size: int = 1_000) -> bytes:
+    """What takes about as many bytes in a file."""
+    return random.Random(size).randbytes(size).replace(b"\n", b"\0")
+
+
+@in_virtual_time
+async def test_captures_of_live_calls_end_where_nothing_else_makes_room(tmp_path: Path) -> None:
+    writing = writer(tmp_path, most_bytes=5_000)
+    with capture_logs() as logs:
+        async with writing.running():
+            calls = [wire(f"call-{number}") for number in range(2)]
+            for each in calls:
+                writing.add(each)
+            for _ in range(4):
+                for each in calls:
+                    each.received(noise())
+                await asyncio.sleep(1.01)
+            assert all(each.ended for each in calls)
+            for each in calls:
+                each.received(noise())
+                each.end("stop")
+                assert each.waiting == 0
+    assert [(each.full, each.whole) for each in captures(tmp_path)] == [(True, False)] * 2
+    assert all(each.lines[-1].message == b'{"what":"capture full"}' for each in captures(tmp_path))
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.zst")) < 5_000 + 200
+    assert writing.figures.full == 2
+    assert [each["event"] for each in logs] == [
+        "captures of live calls end: they take all of capture_megabytes"
+    ]
+
+
+@in_virtual_time
+async def test_a_call_after_those_that_filled_the_folder_is_captured(tmp_path: Path) -> None:
+    writing = writer(tmp_path, most_bytes=3_000)
+    async with writing.running():
+        for name in ("full", "none"):
+            kept = wire(name)
+            writing.add(kept)
+            kept.received(noise(2_000 if name == "full" else 5_000))
+            await asyncio.sleep(1.01)
+        kept = wire("next")
+        writing.add(kept)
+        kept.received(noise(2_000))
+        kept.end("stop")
+        await asyncio.sleep(1.01)
+    # Of one that never fitted there is no file.
+    assert [each.head.call for each in captures(tmp_path)] == ["full"]
+    assert writing.figures.full == 2
+
+
+@in_virtual_time
+async def test_what_a_process_wrote_before_counts(tmp_path: Path) -> None:
+    for _ in range(2):
+        writing = writer(tmp_path, most_bytes=3_000)
+        async with writing.running():
+            kept = wire()
+            writing.add(kept)
+            kept.received(noise(2_000))
+            kept.end("stop")
+    assert len(captures(tmp_path)) == writing.figures.deleted == 1
+
+
+async def test_a_disk_that_hangs_at_the_end_is_not_waited_for_and_the_loss_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_writer, "LAST_SECONDS", 0.01)
+    writing = writer(tmp_path)
+    works = threading.Event()
+    monkeypatch.setattr(writing.folder, "append", lambda *_: works.wait(60))
+    with capture_logs() as logs:
+        async with asyncio.timeout(30):
+            async with writing.running():
+                for call in ("call-1", "call-2"):
+                    kept = wire(call)
+                    writing.add(kept)
+                    kept.sent(b"one")
+                lost = 2 * kept.waiting
+    works.set()
+    assert logs == [
+        {
+            "event": "the disk hangs: the ends of captures are lost",
+            "folder": str(tmp_path),
+            "calls": 2,
+            "bytes": lost,
+            "log_level": "error",
+        }
+    ]
 
 
 async def test_a_folder_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:

@@ -58,6 +58,22 @@ def test_a_message_of_several_lines_or_like_base64_is_kept_as_it_was(
     assert lines(wire) == [(0.0, "<", message), (0.0, ">", b"{}")]
 
 
+@pytest.mark.parametrize("names", [(), ("words",)])
+def test_binary_messages_are_kept_as_such(clock: Clock, names: Any) -> None:
+    wire = kept(clock, *names)
+    message = b'{"event":"stop"}'
+    wire.received_binary(message)
+    wire.received(message)
+    wire.full = True
+    wire.received_binary(b"lost")
+    capture = decode_capture(wire.first_line() + wire.redacted(wire.take()))
+    assert [(line.message, line.binary) for line in capture.lines] == [
+        (message, True),
+        (message, False),
+    ]
+    assert b'"count":1' in lines(wire)[0][2]
+
+
 def test_what_must_not_be_kept_is_taken_out(clock: Clock) -> None:
     wire = kept(clock, "words")
     wire.decided("understood", words="my number is 17")
@@ -77,6 +93,14 @@ def test_nothing_follows_the_end(clock: Clock) -> None:
     capture = decode_capture(wire.first_line() + wire.redacted(wire.take()))
     assert capture.whole
     assert len(capture.lines) == 1
+
+
+def test_a_capture_that_ends_before_its_call_says_so(clock: Clock) -> None:
+    wire = kept(clock)
+    clock.now += 0.5
+    capture = decode_capture(wire.first_line() + wire.last_line())
+    assert (capture.full, capture.whole) == (True, False)
+    assert [line.at for line in capture.lines] == [0.5]
 
 
 def test_messages_are_counted_while_too_many_wait(clock: Clock) -> None:

@@ -79,6 +79,24 @@ def test_text_that_is_no_utf_8_is_sent_as_it_came() -> None:
     assert carrier.ended is not None
 
 
+def test_binary_messages_are_sent_as_such() -> None:
+    got: list[int] = []
+
+    async def count(stream: Any) -> None:
+        async for _ in stream.audio():
+            pass
+        got.append(stream.counters.malformed_messages)
+
+    lines = [
+        CapturedLine(0.0, "<", START),
+        CapturedLine(0.3, "<", b'{"event":"stop"}', binary=True),
+        CapturedLine(2.0, "<", b'{"event":"stop"}'),
+    ]
+    carrier = carried(CapturedCall.read(Capture(CaptureHead(), lines)), count)
+    assert got == [1]
+    assert carrier.ended == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_call_that_is_not_taken_is_an_error(tmp_path: Path) -> None:
     call = captured_call(tmp_path, Echo, two_seconds)
 

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.server.captured_calls import REPLAYED_SETTINGS, CapturedCalls
 from mediaserver.settings import Settings
-from mediaserver.testing import joined, run_virtual
+from mediaserver.testing import in_virtual_time, joined, run_virtual
 
 
 async def echo(stream: Stream) -> None:
@@ -111,6 +112,57 @@ class Live:
 
     def follow(self, follower: Any) -> None:
         pass
+
+
+def chosen(folder: Path) -> CapturedCalls:
+    """Captures those that somebody asks for, and no others."""
+    settings = Settings.model_construct(capture=folder, capture_share=0.0)
+    clock = asyncio.get_running_loop().time
+    return CapturedCalls(settings, "one", clock=clock, wall_clock=clock)
+
+
+def live(call_id: str | None) -> Any:
+    call = Live()
+    call.call_id, call.caller = call_id or "?", "+14155550100"  # type: ignore[assignment]
+    call.accepted = AcceptedCall(call, call_id)
+    return call
+
+
+class AcceptedCall:
+    """What is known of a stream when it is accepted."""
+
+    def __init__(self, call: Live, call_id: str | None) -> None:
+        self.call_id = call_id
+        self.caller, self.called, self.answer = call.caller, call.called, None
+        self.route, self.path, self.query = call.route, call.path, call.query
+
+
+@in_virtual_time
+async def test_a_stream_that_is_opened_again_uses_up_no_request(tmp_path: Path) -> None:
+    calls = chosen(tmp_path)
+    async with calls.running():
+        calls.begin(live("call-1"))
+        CaptureFolder(tmp_path).ask_for("+14155550100")
+        await asyncio.sleep(1.01)
+        calls.begin(live("call-1"))
+        assert calls.figures.calls == 0
+        calls.begin(live("call-2"))
+        assert calls.figures.calls == 1
+
+
+@pytest.mark.parametrize(("call_id", "captured"), [("call-1", 3), (None, 1)])
+@in_virtual_time
+async def test_further_streams_of_a_captured_call_are_captured_if_it_is_known(
+    tmp_path: Path, call_id: str | None, captured: int
+) -> None:
+    calls = chosen(tmp_path)
+    async with calls.running():
+        CaptureFolder(tmp_path).ask_for("+14155550100")
+        await asyncio.sleep(1.01)
+        for _ in range(3):
+            calls.begin(live(call_id))
+        calls.begin(live("call-2"))
+        assert calls.figures.calls == captured
 
 
 def test_what_is_redacted_is_not_in_the_file(tmp_path: Path) -> None:

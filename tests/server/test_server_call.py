@@ -503,7 +503,7 @@ async def test_a_peer_that_sends_no_start_is_closed(call: Callable[..., Any]) ->
 
 async def test_a_peer_whose_start_was_malformed_reads_why(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False, start_timeout=4)
-    link.call.session.refuse_binary(200)
+    link.call.session.refuse_binary(bytes(200))
     await asyncio.sleep(5.1)
     code, reason = link.closed
     assert code == 1008
@@ -951,6 +951,8 @@ async def test_whoever_follows_a_call_is_told_what_is_sent_and_noticed(
 
     class Follower:
         def received(self, message: Any) -> None: ...
+
+        def received_binary(self, message: bytes) -> None: ...
 
         def sent(self, message: bytes) -> None:
             told.append(message)

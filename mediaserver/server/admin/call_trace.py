@@ -180,6 +180,11 @@ class CallTrace:
             self._note("received", event="?", problem=error.reason, bytes=len(message))
         self._look()
 
+    def received_binary(self, message: bytes) -> None:
+        """Note a binary message of the carrier's, which is none of the protocol."""
+        if not self.ended:
+            self._note("received", event="?", problem="binary", bytes=len(message))
+
     def sent(self, message: bytes) -> None:
         """Note a message to the carrier."""
         if self.ended:

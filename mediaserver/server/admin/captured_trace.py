@@ -138,7 +138,7 @@ class _CapturedSession:
 
 def _tell(trace: CallTrace, playout: CapturedPlayout, line: CapturedLine) -> None:
     if line.side == "<":
-        trace.received(line.message)
+        (trace.received_binary if line.binary else trace.received)(line.message)
     elif line.side == "!":
         what, details = _decision(line)
         if what != CAPTURE_ENDED:
