@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,6 +47,18 @@ def replay_command(
             help="How long the caller stays on, in silence, where the server had ended the call.",
         ),
     ] = 10.0,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            max=10.0,
+            help="By how much the same audio may be heard earlier or later, each stretch of it by"
+            " itself, and still count as the same. A frame is 0.02. By default 0, and with"
+            " --real-time 0.02.",
+            show_default=False,
+        ),
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw both runs to this .png. Needs the extra `demo`."),
@@ -74,8 +87,8 @@ def replay_command(
     now: a checkpoint is played when this audio has been played. By default the call takes place in
     virtual time, in which a minute takes about a second and services must not need the network.
 
-    The exit status is 0 if the caller hears the same audio, sample for sample, 1 if they hear
-    something else, and 2 if the call cannot be replayed.
+    The exit status is 0 if the caller hears the same audio, sample for sample and at the same times
+    within the tolerance, 1 if they hear something else, and 2 if the call cannot be replayed.
     """
     from mediaserver.captures.capture_file import read_capture
     from mediaserver.captures.capture_lines import CaptureError
@@ -83,11 +96,14 @@ def replay_command(
     from mediaserver.handler import HandlerError
     from mediaserver.protocol import ProtocolError
     from mediaserver.replay.captured_call import CapturedCall
+    from mediaserver.replay.comparison import ONE_FRAME
     from mediaserver.routes import Routes
     from mediaserver.sandbox.errors import CallFailed
     from mediaserver.telemetry.logs import configure_logs
     from mediaserver.testing.virtual_time import StalledError
 
+    if tolerance is None:
+        tolerance = ONE_FRAME if real_time else 0.0
     _check_files(picture, audio)
     if to_test is not None:
         _check_test(to_test, capture, handler)
@@ -101,7 +117,9 @@ def replay_command(
     except (CaptureError, HandlerError) as error:
         fail(str(error), 2)
     try:
-        comparison = _replayed(call, routes, real_time=real_time, patience=patience)
+        comparison = _replayed(
+            call, routes, real_time=real_time, patience=patience, tolerance=tolerance
+        )
     except (CallFailed, LookupError, ProtocolError, TimeoutError, StalledError) as error:
         hint = "" if real_time else "\nA handler that needs the network or threads: --real-time"
         fail(f"the call cannot be replayed: {error}{hint}", 2)
@@ -117,7 +135,7 @@ def replay_command(
         _print(comparison, title)
     _write(comparison, title, picture=picture, audio=audio)
     if to_test is not None:
-        _write_test(to_test, capture, handler, title)
+        _write_test(to_test, capture, handler, title, comparison)
     raise typer.Exit(0 if comparison.heard_alike else 1)
 
 
@@ -134,12 +152,12 @@ def _check_files(picture: Path | None, audio: Path | None) -> None:
 
 
 def _replayed(
-    call: CapturedCall, routes: Routes, *, real_time: bool, patience: float
+    call: CapturedCall, routes: Routes, *, real_time: bool, patience: float, tolerance: float
 ) -> CallComparison:
     from mediaserver.replay.replaying import longest, replay
     from mediaserver.testing.virtual_time import run_virtual
 
-    playing = replay(call, routes, patience=patience)
+    playing = replay(call, routes, patience=patience, tolerance=tolerance)
     if real_time:
         return asyncio.run(playing)
     return run_virtual(playing, within=longest(call, patience))
@@ -154,7 +172,9 @@ def _title(call: CapturedCall) -> str:
 
 def _print(comparison: CallComparison, title: str) -> None:
     typer.echo(title)
-    if not comparison.call.capture.whole:
+    if comparison.call.capture.full:
+        typer.echo("the capture ends before its call: captures took all of --capture-megabytes")
+    elif not comparison.call.capture.whole:
         typer.echo("the capture has no end: the server was killed, or the call still goes on")
     typer.echo(f"\n{'':44}{'then':>12}{'now':>12}")
     for figure in comparison.figures:
@@ -168,8 +188,12 @@ def _print(comparison: CallComparison, title: str) -> None:
     typer.echo()
     for error in comparison.errors[1:]:
         typer.echo(printable(f"the handler raised {error}"))
-    verdict = comparison.difference or "the caller hears the same audio, sample for sample"
-    typer.echo(printable(verdict))
+    typer.echo(printable(comparison.verdict))
+    if comparison.difference and (enough := comparison.with_enough_tolerance):
+        typer.echo(
+            f"it is the same audio, up to {1_000 * enough.largest_shift:.0f} ms earlier or later:"
+            f" --tolerance {enough.tolerance:g} takes that for the same"
+        )
 
 
 def _number(value: float | None, unit: str) -> str:
@@ -185,9 +209,13 @@ def _fields(comparison: CallComparison) -> dict[str, Any]:
         "handler": call.capture.head.handler,
         "began": call.capture.head.began,
         "whole": call.capture.whole,
+        "full": call.capture.full,
         "heard_alike": comparison.heard_alike,
         "first_difference": comparison.first_difference,
         "differing_seconds": comparison.differing_seconds,
+        "tolerance": comparison.tolerance,
+        "largest_shift": comparison.largest_shift,
+        "shifts": [asdict(each) for each in comparison.shifts],
         "errors": list(comparison.errors),
         "figures": [
             {"name": each.name, "captured": each.captured, "replayed": each.replayed}
@@ -227,13 +255,22 @@ def _check_test(path: Path, capture: Path, handler: str) -> None:
         fail(f"--to-test: {error.filename or path}: {error.strerror}", 2)
 
 
-def _write_test(path: Path, capture: Path, handler: str, title: str) -> None:
+def _write_test(
+    path: Path, capture: Path, handler: str, title: str, comparison: CallComparison
+) -> None:
     from mediaserver.replay.written_test import write_test
 
+    # A test that fails from the start, by a frame that came late in the captured call, is no use.
+    enough = comparison.with_enough_tolerance if comparison.difference else comparison
+    tolerance = (enough or comparison).tolerance
     try:
-        copy = write_test(path, capture, handler, title=title)
+        copy = write_test(path, capture, handler, title=title, tolerance=tolerance)
     except ValueError as error:
         fail(f"--to-test: {error}", 2)
     except OSError as error:
         fail(f"--to-test: {error.filename or path}: {error.strerror}", 2)
     typer.echo(f"test: {path}, with {copy}", err=True)
+    if enough is None:
+        typer.echo("it fails as long as the caller hears something else", err=True)
+    elif tolerance > comparison.tolerance:
+        typer.echo(f"it has tolerance={tolerance:g}, without which it would fail", err=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocodecs import Samples
+from mediaserver.replay.alignment import AudioAlignment, aligned
 from mediaserver.replay.captured_call import CapturedCall, Decision
 from mediaserver.replay.heard_call import HeardCall
 
@@ -43,7 +45,30 @@ class ComparedFigure:
     unit: str = ""
 
 
+ONE_FRAME: Final = 0.02
+"""Seconds by which a frame that misses its moment shifts what follows."""
+
+_TOLERANCES: Final = (ONE_FRAME, 0.1, 0.5)
+"""Seconds of tolerance that are tried to tell audio that is late from audio that is other audio."""
+
+
 @dataclass(frozen=True, slots=True)
+class ShiftedAudio:
+    """A stretch of the captured call that is heard at another time now.
+
+    Attributes:
+        start: when it begins in the captured call, in seconds since the start of the stream.
+        end: when it ends there.
+        shift: by how many seconds it is heard later now; earlier if it is negative.
+
+    """
+
+    start: float
+    end: float
+    shift: float
+
+
+@dataclass(frozen=True)
 class CallComparison:
     """A captured call, and the same call against the code of today.
 
@@ -52,17 +77,23 @@ class CallComparison:
         captured: what its caller heard.
         replayed: what the caller hears now.
         errors: what the handler raised in the replay.
+        tolerance: by how many seconds the same audio may be heard earlier or later, so that it
+            does not differ; 0 if it may not. Each stretch of audio may be shifted by itself.
 
     """
 
-    call: CapturedCall
-    captured: HeardCall
-    replayed: HeardCall
+    call: CapturedCall = field(repr=False)
+    captured: HeardCall = field(repr=False)
+    replayed: HeardCall = field(repr=False)
     errors: Sequence[str] = ()
+    tolerance: float = 0.0
 
     @property
     def heard_alike(self) -> bool:
-        """Whether the caller hears the same audio, sample for sample and at the same times."""
+        """Whether the caller hears the same audio, sample for sample, and at the same times.
+
+        Times that are no more than the tolerance apart are the same.
+        """
         return not self.errors and self.first_difference is None
 
     @property
@@ -89,6 +120,35 @@ class CallComparison:
         return [(float(start), float(end)) for start, end in edges.reshape(-1, 2)]
 
     @property
+    def shifts(self) -> list[ShiftedAudio]:
+        """What is heard earlier or later, but within the tolerance."""
+        rate = self.captured.format.rate
+        shifts: list[ShiftedAudio] = []
+        previous = 0.0
+        for piece in self._alignment.pieces if self._alignment else ():
+            shift = piece.shift / rate
+            start, end = piece.start / rate, (piece.start + piece.samples) / rate
+            if shift and shift == previous:
+                shifts[-1] = replace(shifts[-1], end=end)
+            elif shift:
+                shifts.append(ShiftedAudio(start, end, shift))
+            previous = shift
+        return shifts
+
+    @property
+    def largest_shift(self) -> float:
+        """By how many seconds audio is heard earlier or later at most, within the tolerance."""
+        return max((abs(each.shift) for each in self.shifts), default=0.0)
+
+    @property
+    def with_enough_tolerance(self) -> CallComparison | None:
+        """The same with the least usual tolerance with which nothing differs; None without one."""
+        if self.errors:
+            return None
+        wider = (replace(self, tolerance=each) for each in _TOLERANCES if each > self.tolerance)
+        return next((each for each in wider if each.heard_alike), None)
+
+    @property
     def both_heard(self) -> Samples:
         """What is heard, ``int16[n, 2]``: in the captured call left, now right."""
         return np.stack(_of_one_length(self.captured.audio, self.replayed.audio), axis=1)
@@ -104,6 +164,20 @@ class CallComparison:
         return (
             f"from {first:.2f} s on the caller hears something else, for"
             f" {self.differing_seconds:.2f} s in all"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """What the caller hears now, in a sentence."""
+        if self.difference:
+            return self.difference
+        if not self.shifts:
+            return "the caller hears the same audio, sample for sample"
+        seconds = sum(each.end - each.start for each in self.shifts)
+        return (
+            f"the caller hears the same audio, {seconds:.2f} s of it up to"
+            f" {1_000 * self.largest_shift:.0f} ms earlier or later, from"
+            f" {self.shifts[0].start:.2f} s on"
         )
 
     @property
@@ -142,7 +216,17 @@ class CallComparison:
         replayed += [[]] * (turns - len(replayed))
         return list(zip(captured, replayed, strict=True))
 
+    @cached_property
+    def _alignment(self) -> AudioAlignment | None:
+        if not self.tolerance:
+            return None
+        rate = self.captured.format.rate
+        one, other = self.captured.audio, self.replayed.audio
+        return aligned(one, other, rate=rate, tolerance=self.tolerance)
+
     def _differing(self) -> NDArray[np.bool_]:
+        if self._alignment:
+            return self._alignment.differing
         one, other = _of_one_length(self.captured.audio, self.replayed.audio)
         return np.not_equal(one, other)
 

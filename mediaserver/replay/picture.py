@@ -21,13 +21,15 @@ _COLUMNS: Final = 2_400
 _INK: Final = "#22303a"
 _VOICES: Final = {"caller": "#1f6f8b", "heard then": "#c8553d", "heard now": "#c8553d"}
 _DIFFERING: Final = "#f2b8b5"
+_SHIFTED: Final = "#f7e3a1"
 _MARKED: Final = {"barge-in": "barge-in", "reply begins": "reply", "tool begins": "tool"}
 
 
 def draw_comparison(path: Path, comparison: CallComparison, *, title: str) -> None:
     """Write a PNG of two runs of a call on one time axis.
 
-    Stretches in which the caller hears something else now are shaded.
+    Stretches in which the caller hears something else now are shaded red, those that they hear a
+    little earlier or later yellow.
 
     Raises:
         OSError: the file cannot be written.
@@ -47,6 +49,10 @@ def draw_comparison(path: Path, comparison: CallComparison, *, title: str) -> No
         panel.set_ylim(-1.05, 1.05)
         panel.set_yticks([])
         panel.spines[["top", "right", "left"]].set_visible(False)
+    for shifted in comparison.shifts:
+        for panel, shift in zip(panels[1:], (0.0, shifted.shift), strict=True):
+            stretch = shifted.start + shift, shifted.end + shift
+            panel.axvspan(*stretch, color=_SHIFTED, alpha=0.5, lw=0, zorder=0)
     for start, end in comparison.differing_stretches:
         for panel in panels[1:]:
             panel.axvspan(start, end, color=_DIFFERING, alpha=0.6, lw=0, zorder=0)
@@ -57,8 +63,7 @@ def draw_comparison(path: Path, comparison: CallComparison, *, title: str) -> No
                 panel.text(decision.at, 1.0, f" {_MARKED[decision.what]}", size=8, color=_INK)
     panels[-1].set_xlim(0, seconds)
     panels[-1].set_xlabel("seconds after the start of the stream", color=_INK)
-    verdict = comparison.difference or "the caller hears the same audio, sample for sample"
-    figure.suptitle(f"{title}\n{verdict}", color=_INK, size=12, x=0.01, ha="left")
+    figure.suptitle(f"{title}\n{comparison.verdict}", color=_INK, size=12, x=0.01, ha="left")
     figure.savefig(path, format="png")
 
 

@@ -30,6 +30,7 @@ def replayed(
     *,
     settings: Settings | None = None,
     patience: float = PATIENCE,
+    tolerance: float = 0.0,
 ) -> CallComparison:
     """Play a captured call against a handler in virtual time, and compare the two.
 
@@ -42,6 +43,7 @@ def replayed(
         settings: the server's settings; those that decide when audio is sent are the captured ones.
         patience: seconds for which the caller stays on, in silence, after the moment at which the
             server had ended the captured call.
+        tolerance: seconds by which the same audio may be heard earlier or later.
 
     Raises:
         CaptureError: the file is not the capture of a call.
@@ -50,7 +52,7 @@ def replayed(
 
     """
     call = CapturedCall.read(read_capture(Path(capture)))
-    playing = replay(call, handler, settings=settings, patience=patience)
+    playing = replay(call, handler, settings=settings, patience=patience, tolerance=tolerance)
     return run_virtual(playing, within=longest(call, patience))
 
 
@@ -65,6 +67,7 @@ async def replay(
     *,
     settings: Settings | None = None,
     patience: float = PATIENCE,
+    tolerance: float = 0.0,
 ) -> CallComparison:
     """Play a captured call against a handler, in the time of the running event loop.
 
@@ -105,4 +108,5 @@ async def replay(
         end_reason=noted.end_reason,
         cpu=time.process_time() - cpu,
     )
-    return CallComparison(call, captured_hearing(call), heard, [repr(e) for e in runtime.errors])
+    errors = [repr(error) for error in runtime.errors]
+    return CallComparison(call, captured_hearing(call), heard, errors, tolerance)

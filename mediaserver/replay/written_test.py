@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 from keyword import iskeyword
@@ -23,12 +24,14 @@ CAPTURE = Path(__file__).with_name({capture})
 
 
 def test_the_caller_hears_what_they_heard() -> None:
-    comparison = replayed(CAPTURE, {name})
+    comparison = replayed(CAPTURE, {name}{tolerance})
     assert comparison.heard_alike, comparison.difference
 '''
 
 
-def write_test(path: Path, capture: Path, handler: str, *, title: str) -> Path:
+def write_test(
+    path: Path, capture: Path, handler: str, *, title: str, tolerance: float = 0.0
+) -> Path:
     """Write a test that replays a capture in virtual time, and put the capture beside it.
 
     Args:
@@ -36,13 +39,14 @@ def write_test(path: Path, capture: Path, handler: str, *, title: str) -> Path:
         capture: the capture.
         handler: the handler, as package.module:Name.
         title: what the test is about, in a line.
+        tolerance: seconds by which the same audio may be heard earlier or later.
 
     Returns:
         The copy of the capture.
 
     Raises:
         ValueError: `handler` does not name a module that a test can import.
-        FileExistsError: there is such a test, or such a capture beside it.
+        FileExistsError: there is such a test, or another capture by that name beside it.
         OSError: a file cannot be written.
 
     """
@@ -56,6 +60,7 @@ def write_test(path: Path, capture: Path, handler: str, *, title: str) -> Path:
         module=module,
         name=name,
         capture=_quoted(copy.name),
+        tolerance=f", tolerance={tolerance:g}" if tolerance else "",
     )
     path.write_text(text, encoding="utf-8")
     return copy
@@ -66,7 +71,7 @@ def check_test(path: Path, capture: Path, handler: str) -> Path:
 
     Raises:
         ValueError: `handler` does not name a module that a test can import.
-        FileExistsError: there is such a test, or such a capture beside it.
+        FileExistsError: there is such a test, or another capture by that name beside it.
 
     """
     module, _, name = handler.partition(":")
@@ -78,7 +83,7 @@ def check_test(path: Path, capture: Path, handler: str) -> Path:
     copy = path.with_name(f"{capture.name.removesuffix(SUFFIX)}{SUFFIX}")
     if path.exists():
         raise FileExistsError(17, "there is a file by that name", str(path))
-    if copy.exists() and not copy.samefile(capture):
+    if copy.exists() and not filecmp.cmp(copy, capture, shallow=False):
         raise FileExistsError(17, "there is a file by that name", str(copy))
     return copy
 

@@ -172,3 +172,65 @@ def test_a_lifespan_that_fails_is_told_as_the_handlers_fault(tmp_path: Path, cap
     assert done.exit_code == 2, done.output
     assert "since the lifespan of agent failed: " in done.stderr
     assert "RuntimeError: there is no database" in done.stderr
+
+
+TONE = """
+import asyncio
+
+async def agent(stream):
+    await asyncio.sleep({wait})
+    await stream.play(bytes(range(1, 101)) * 40)
+    await asyncio.sleep(1)
+"""
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """A call in which something is heard."""
+    names: dict[str, Any] = {}
+    exec(TONE.format(wait=0.2), names)
+    return captured(tmp_path / "tones", names["agent"], lambda line: line.phone.wait_closed())
+
+
+def later(folder: Path) -> str:
+    return agent(folder, TONE.format(wait=0.22))
+
+
+def test_audio_that_is_late_is_the_same_within_a_tolerance(tmp_path: Path, tone: Path) -> None:
+    handler = later(tmp_path)
+    exact = replay(tone, handler)
+    assert exact.exit_code == 1, exact.output
+    assert "--tolerance 0.02 takes that for the same" in exact.stdout
+    done = replay(tone, handler, "--tolerance", "0.02")
+    assert done.exit_code == 0, done.output
+    assert "up to 20 ms earlier or later" in done.stdout
+    fields = json.loads(replay(tone, handler, "--tolerance", "0.02", "--json").stdout)
+    assert (fields["tolerance"], fields["largest_shift"]) == (0.02, 0.02)
+    assert fields["shifts"][0]["shift"] == 0.02
+
+
+def test_a_test_gets_the_tolerance_that_it_needs(
+    tmp_path: Path, tone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "tests"
+    for wait, expected, told in (
+        (0.22, ", tolerance=0.02)", "it has tolerance=0.02"),
+        (0.9, "agent)", "it fails as long as"),
+    ):
+        name = f"agent_{uuid4().hex}"
+        (tmp_path / f"{name}.py").write_text(TONE.format(wait=wait))
+        path = folder / f"test_{name}.py"
+        done = replay(tone, f"{name}:agent", "--to-test", path)
+        assert done.exit_code == 1, done.output
+        assert told in done.stderr
+        assert expected in path.read_text()
+
+
+def test_a_capture_that_ended_before_its_call_is_told(tmp_path: Path, capture: Path) -> None:
+    whole = read_capture(capture)
+    path = tmp_path / "full.wire"
+    lines = [encode_line(each.at, each.side, each.message) for each in whole.lines[:-2]]
+    lines.append(encode_line(3.0, "!", b'{"what":"capture full"}'))
+    path.write_bytes(encode_head(whole.head) + b"".join(lines))
+    assert "ends before its call" in replay(path, "mediaserver.agents:Echo").stdout

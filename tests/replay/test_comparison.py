@@ -6,7 +6,7 @@ import pytest
 from audiocodecs import MULAW_8K
 from mediaserver.captures.capture_lines import Capture, CapturedLine, CaptureHead
 from mediaserver.replay.captured_call import CapturedCall, Decision
-from mediaserver.replay.comparison import CallComparison
+from mediaserver.replay.comparison import CallComparison, ShiftedAudio
 from mediaserver.replay.heard_call import HeardCall
 
 
@@ -32,8 +32,10 @@ def run(*stretches: tuple[int, int, int], seconds: float = 2.0, **more: Any) -> 
     )
 
 
-def compare(captured: HeardCall, replayed: HeardCall, *errors: str) -> CallComparison:
-    return CallComparison(CALL, captured, replayed, errors)
+def compare(
+    captured: HeardCall, replayed: HeardCall, *errors: str, tolerance: float = 0.0
+) -> CallComparison:
+    return CallComparison(CALL, captured, replayed, errors, tolerance)
 
 
 def test_equal_samples_at_equal_times_are_alike() -> None:
@@ -59,6 +61,56 @@ def test_where_something_else_is_heard_is_told_in_frames() -> None:
     )
     assert comparison.both_heard.shape == (16_000, 2)
     assert comparison.both_heard[8_000].tolist() == [5, 0]
+
+
+LATER = run((8_000, 800, 5)), run((8_000, 400, 5), (8_560, 400, 5))
+"""A frame comes late in the second half of what is said."""
+
+
+def test_audio_that_is_late_is_the_same_within_the_tolerance() -> None:
+    comparison = compare(*LATER, tolerance=0.02)
+    assert comparison.heard_alike
+    assert comparison.difference == ""
+    assert comparison.shifts == [ShiftedAudio(start=1.05, end=1.1, shift=0.02)]
+    assert comparison.largest_shift == 0.02
+    assert comparison.verdict == (
+        "the caller hears the same audio, 0.05 s of it up to 20 ms earlier or later, from 1.05 s on"
+    )
+
+
+def test_without_a_tolerance_it_differs_but_the_tolerance_that_is_enough_is_known() -> None:
+    comparison = compare(*LATER)
+    assert not comparison.heard_alike
+    assert (comparison.shifts, comparison.largest_shift) == ([], 0.0)
+    assert comparison.verdict == comparison.difference
+    enough = comparison.with_enough_tolerance
+    assert enough is not None
+    assert (enough.tolerance, enough.heard_alike) == (0.02, True)
+    later = compare(run((8_000, 800, 5)), run((8_700, 800, 5)), tolerance=0.02)
+    enough = later.with_enough_tolerance
+    assert enough is not None
+    assert (enough.tolerance, enough.largest_shift) == (0.1, 0.0875)
+    assert compare(run((8_000, 800, 5)), run((8_000, 800, 6))).with_enough_tolerance is None
+    assert compare(*LATER, "ValueError()").with_enough_tolerance is None
+
+
+def test_other_audio_differs_whatever_the_tolerance() -> None:
+    comparison = compare(
+        run((8_000, 800, 5), (12_000, 160, 7)), run((8_160, 800, 5)), tolerance=0.02
+    )
+    assert comparison.first_difference == 1.5
+    assert comparison.differing_stretches == [(1.5, 1.52)]
+    assert [each.shift for each in comparison.shifts] == [0.02]
+
+
+def test_exactly_the_same_audio_is_told_so_whatever_the_tolerance() -> None:
+    for tolerance in (0.0, 0.02):
+        same = compare(run((8_000, 800, 5)), run((8_000, 800, 5)), tolerance=tolerance)
+        assert same.verdict == "the caller hears the same audio, sample for sample"
+
+
+def test_what_pytest_shows_of_it_is_short() -> None:
+    assert len(repr(compare(*LATER, tolerance=0.02))) < 100
 
 
 def test_what_a_handler_raised_is_the_difference() -> None:

@@ -40,6 +40,12 @@ def test_nothing_is_overwritten(tmp_path: Path, capture: Path) -> None:
         write_test(tmp_path / "test_other.py", capture, "mediaserver.agents:Echo", title="a")
 
 
+def test_two_tests_may_be_made_of_one_capture(tmp_path: Path, capture: Path) -> None:
+    paths = [tmp_path / f"test_{name}.py" for name in ("one", "other")]
+    copies = {write_test(path, capture, "mediaserver.agents:Echo", title="a") for path in paths}
+    assert copies == {tmp_path / capture.name}
+
+
 def test_a_capture_beside_the_test_stays_where_it_is(capture: Path) -> None:
     path = capture.with_name("test_a_call.py")
     assert write_test(path, capture, "mediaserver.agents:Echo", title="a") == capture
@@ -52,3 +58,14 @@ def test_a_name_with_quotes_is_written_as_it_is(tmp_path: Path, capture: Path) -
     names: dict[str, object] = {"__file__": str(path)}
     exec(compile(path.read_text(), path, "exec"), names)
     assert names["CAPTURE"] == path.with_name(odd.name)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "written"), [(0.0, "(CAPTURE, Echo)"), (0.02, "(CAPTURE, Echo, tolerance=0.02)")]
+)
+def test_a_tolerance_is_written(
+    tmp_path: Path, capture: Path, tolerance: float, written: str
+) -> None:
+    path = tmp_path / "test_a_call.py"
+    write_test(path, capture, "mediaserver.agents:Echo", title="a", tolerance=tolerance)
+    assert f"replayed{written}\n" in path.read_text()
