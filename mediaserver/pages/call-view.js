@@ -68,6 +68,7 @@ export class CallView {
     byId("listen").hidden = own || !this._audio;
     await this._show(id, known, async (signal) => {
       const call = await this._started(id, own, signal);
+      this._awaited = false;
       this._tellAbout(id, call);
       await this._read(this._address("calls", id, "from=start"), call.format, signal);
     });
@@ -89,6 +90,14 @@ export class CallView {
     return `/${kind}/${encodeURIComponent(id)}/trace?${query.join("&")}`;
   }
 
+  /** Takes that a call of the phone is over: it may have had no stream. */
+  ended(id) {
+    if (id !== this.id || !this._awaited) return;
+    this._stop.abort();
+    tell(byId("call-hint"), "The call had no audio stream.");
+    tell(byId("call-state"), "");
+  }
+
   /** Takes what the phone measured in a call. */
   measured(told) {
     if (told.call !== this.id || typeof told.at !== "number" && told.kind !== "heard") return;
@@ -107,6 +116,7 @@ export class CallView {
     this._listen(false);
     const { signal } = (this._stop = new AbortController());
     this.id = id;
+    this._awaited = true; // and has no stream yet
     this.trace = null;
     this._early = [];
     for (const part of this._parts) part.clear();

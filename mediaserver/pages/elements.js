@@ -24,6 +24,18 @@ function set(made, settings) {
   }
 }
 
+/** Letters above which a text is folded, and those that are seen of it then. */
+const LONG = 300;
+const BEGINNING = 100;
+
+/** An element with a text; a long one is folded, and shows its beginning. */
+export function foldable(name, text, settings = {}) {
+  const whole = element(name, { ...settings, text });
+  if (text.length <= LONG) return whole;
+  const beginning = element(name, { ...settings, text: `${text.slice(0, BEGINNING)} …` });
+  return element("details", { class: "folded" }, element("summary", {}, beginning), whole);
+}
+
 export const byId = (id) => document.getElementById(id);
 
 /** A time of a call, for people: 65.25 → "1:05.2". */

@@ -1,6 +1,6 @@
 // What happened in a call besides words: interruptions, keys, and what went wrong.
 
-import { element, timeOf } from "./elements.js";
+import { element, foldable, timeOf } from "./elements.js";
 
 /** Entries that are shown, the latest first. */
 const MOST = 500;
@@ -21,7 +21,7 @@ export class Happened {
   draw({ happened }) {
     if (happened.length === this._count) return;
     for (const { at, text, wrong } of happened.slice(Math.max(this._count, happened.length - MOST))) {
-      this._list.prepend(element("li", { class: wrong ? "wrong" : null }, timeOf(at), element("span", { text })));
+      this._list.prepend(element("li", { class: wrong ? "wrong" : null }, timeOf(at), foldable("span", text)));
     }
     while (this._list.childElementCount > MOST) this._list.lastElementChild.remove();
     this._count = happened.length;

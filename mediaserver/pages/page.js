@@ -41,7 +41,11 @@ async function start() {
   byId("past-filters").open = !offers.phone; // one's own calls are few
   if (offers.phone) {
     live.pauses = true;
-    const panel = new PhonePanel({ called: (id) => view.live(id, { own: true }), measured: (told) => view.measured(told) });
+    const panel = new PhonePanel({
+      called: (id, known) => view.live(id, { ...known, own: true }),
+      measured: (told) => view.measured(told),
+      ended: (id) => view.ended(id),
+    });
     byId("agent-again").addEventListener("click", () => ask("/agent/start", undefined, "POST"));
     watchAgent(offers.title, (state) => {
       panel.agent(state);

@@ -8,7 +8,10 @@ const KEYS = "123456789*0#";
 const FIELDS = ["from", "caller-name", "to", "format"];
 
 export class PhonePanel {
-  /** @param {{called: (id: string) => void, measured: (told: object) => void}} listener is told of calls, and of what the phone measures. */
+  /**
+   * @param {{called: (id: string, known: object) => void, measured: (told: object) => void, ended: (id: string) => void}} listener
+   *   is told of calls, of what the phone measures, and of their ends.
+   */
   constructor(listener) {
     this._listener = listener;
     this._phone = new Phone(new URL("/phone", location.href.replace(/^http/, "ws")));
@@ -97,7 +100,10 @@ export class PhonePanel {
       incoming: () => this._call(told, "incoming", `${told.name || phoneNumber(told.from)} is calling`, "Callee"),
       answered: () => this._call(told, "up", "In a call"),
       held: () => { this._held = told.on; this._words = told.on ? "On hold" : "In a call"; },
-      ended: () => this._over(`The call is over: ${told.cause ?? "hung up"}${this._by(told.by)}`),
+      ended: () => {
+        this._over(`The call is over: ${told.cause ?? "hung up"}${this._by(told.by)}`);
+        this._listener.ended(told.call);
+      },
       measured: () => this._listener.measured(told),
       error: () => { tell(byId("phone-problem"), told.error); if (this._state === "idle") this._over(""); },
     };
@@ -109,7 +115,7 @@ export class PhonePanel {
     this._state = state;
     this._words = words;
     this._own = own;
-    if (told.call) this._listener.called(told.call);
+    if (told.call) this._listener.called(told.call, { caller: told.from, called: told.to });
   }
 
   _by(party) {

@@ -1,9 +1,6 @@
 // The tools that the agent used, with what it asked and what came back.
 
-import { element, length, timeOf } from "./elements.js";
-
-/** Letters above which a text is folded. */
-const LONG = 300;
+import { element, foldable, length, timeOf } from "./elements.js";
 
 export class Tools {
   constructor(list, none) {
@@ -37,8 +34,4 @@ function entry(tool) {
   return made;
 }
 
-function code(text, wrong = false) {
-  const whole = element("code", { class: wrong ? "wrong" : null, text });
-  if (text.length <= LONG) return whole;
-  return element("details", {}, element("summary", {}, element("code", { text: `${text.slice(0, LONG / 3)} …` }), ` ${text.length} letters`), whole);
-}
+const code = (text, wrong = false) => foldable("code", text, { class: wrong ? "wrong" : null });

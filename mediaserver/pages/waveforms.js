@@ -13,6 +13,9 @@ const LONGEST = 600;
 /** Seconds between two pictures, for people who want no motion. */
 const SELDOM = 0.5;
 
+/** Letters of a label. */
+const LABEL = 24;
+
 const COLOURS = { "barge-in": "--caller", key: "--caller", checkpoint: "--faint", pause: "--faint", gap: "--wrong", wrong: "--wrong" };
 
 export class Waveforms {
@@ -235,7 +238,8 @@ export class Waveforms {
   _drawTools(pen, tools, colour, y, x, seen, now) {
     let free = -Infinity;
     pen.fillStyle = colour;
-    for (const { at, until, name } of tools) {
+    for (const { at, until, name: whole } of tools) {
+      const name = String(whole).slice(0, LABEL);
       if (!seen(at - this.seconds / 4, until ?? now) || x(at) < free) continue;
       pen.fillText(name, x(at) + 5, y);
       free = x(at) + 9 + pen.measureText(name).width;
@@ -245,7 +249,8 @@ export class Waveforms {
   _drawMarks(pen, trace, colour, lane, x, seen, free) {
     const { marks } = trace;
     for (let index = placeOf(marks, this.begin - this.seconds); index < marks.length; index++) {
-      const { at, kind, text, seconds = 0 } = marks[index];
+      const { at, kind, seconds = 0 } = marks[index];
+      const text = marks[index].text.slice(0, LABEL);
       if (!seen(at - seconds - this.seconds / 4, at)) continue;
       const row = kind === "barge-in" || kind === "key" ? 0 : 1;
       pen.fillStyle = colour(COLOURS[kind]);

@@ -181,6 +181,8 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     assert "in_stock" in tool
     assert '{"item": "tea"}' in tool
     assert "→ 12" in tool
+    server.tell("c1", line(6.1, "tool begins", tool="read", words="long " * 100))
+    page.locator("#tools details", has_text="long long").wait_for()
     page.get_by_text("Underrun: the caller heard a gap, 0.08 s").wait_for()
     page.get_by_text("The caller pressed 5.").wait_for()
     assert pixels(page, "--caller") > 500
@@ -195,6 +197,15 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     seconds = "() => document.getElementById('recording').duration"
     page.wait_for_function(f"() => ({seconds})() > 0")
     assert page.evaluate(seconds) == pytest.approx(3.2, abs=0.05)
+
+
+def test_a_call_without_a_stream_is_said_so(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    server.ring(what="incoming", call="c1", **{"from": "14155550199", "to": "14155550100"})
+    page.get_by_role("heading", name="+14155550199 → +14155550100").wait_for()
+    server.ring(what="ended", call="c1", cause="Canceled", by="API Request")
+    page.get_by_text("The call is over: Canceled, by the agent").wait_for()
+    page.get_by_text("The call had no audio stream.").wait_for()
 
 
 def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: FakeServer) -> None:
