@@ -68,7 +68,7 @@ def create_page_app(
     async def phone(websocket: WebSocket) -> None:
         await phones.serve(websocket)
 
-    def facts() -> PageFacts:
+    def facts(request: Request) -> PageFacts:
         return PageFacts(mode="dev", title=agent.state.spec, phone=True, audio=True, past=True)
 
     page = Starlette(

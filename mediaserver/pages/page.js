@@ -4,7 +4,7 @@ import { CallView } from "./call-view.js";
 import { LiveCalls, PastCalls } from "./calls.js";
 import { byId, tell } from "./elements.js";
 import { PhonePanel } from "./phone-panel.js";
-import { ask, askJson, keepToken } from "./server.js";
+import { ask, askJson, hasToken, keepToken } from "./server.js";
 import { readLines } from "./trace.js";
 
 /** Seconds after which the state of the agent is asked for again when the server is away. */
@@ -17,11 +17,12 @@ async function start() {
   try {
     offers = await askJson("page.json");
   } catch (error) {
-    if (error.status === 401) askForToken(error);
-    else {
-      byId("agent-fault").hidden = false;
-      tell(byId("agent-problem"), error.message);
-    }
+    byId("agent-fault").hidden = false;
+    tell(byId("agent-problem"), error.message);
+    return;
+  }
+  if (offers.token) {
+    askForToken();
     return;
   }
   byId("token-form").hidden = true;
@@ -61,10 +62,10 @@ async function start() {
   globalThis.mediaserverView = view; // for the console
 }
 
-function askForToken(error) {
+function askForToken() {
   byId("token-form").hidden = false;
   byId("calls").hidden = byId("call").hidden = true;
-  tell(byId("token-problem"), sessionStorage.length ? error.message : "");
+  tell(byId("token-problem"), hasToken() ? "This is not the server's token." : "");
   byId("token-form").onsubmit = (event) => {
     event.preventDefault();
     keepToken(byId("token").value.trim());

@@ -14,6 +14,10 @@ export function keepToken(token) {
   sessionStorage.setItem(KEPT, token);
 }
 
+export function hasToken() {
+  return sessionStorage.getItem(KEPT) !== null;
+}
+
 /** Returns the Response to a request. Throws Refused, also if nobody answers. */
 export async function ask(address, signal, method = "GET") {
   const token = sessionStorage.getItem(KEPT);

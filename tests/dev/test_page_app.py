@@ -67,6 +67,7 @@ async def test_the_page_is_told_what_there_is() -> None:
         "phone": True,
         "audio": True,
         "past": True,
+        "token": False,
     }
 
 

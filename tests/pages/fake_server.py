@@ -180,7 +180,7 @@ class FakeServer:
         return JSONResponse({"error": "a token is needed", "hint": "send it"}, 401)
 
     async def _offer(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(self.offers)
+        return JSONResponse({"token": True} if self._refusal(request) else self.offers)
 
     async def _tell_agent(self, request: Request) -> Response:
         return StreamingResponse(self._agent.read(), media_type="application/x-ndjson")

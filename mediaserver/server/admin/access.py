@@ -39,6 +39,8 @@ VIEW: Final = "/view"
 PAGE_FACTS: Final = "/page.json"
 """Where the page asks what there is to show; all else beside it are files."""
 
+_FACTS: Final = f"{VIEW}{PAGE_FACTS}"
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -84,6 +86,15 @@ class Access:
         path = request.scope["path"]
         if path in _FREE or _is_file_of_page(path):
             return None
+        denied = self._denied(request, path)
+        # A browser writes every 401 to its console; what the page asks first tells it otherwise.
+        return None if path == _FACTS and _lacks_token(denied) else denied
+
+    def wants_token(self, request: HTTPConnection) -> bool:
+        """Tell whether the data of the page need a token that a request does not have."""
+        return _lacks_token(self._denied(request, request.scope["path"]))
+
+    def _denied(self, request: HTTPConnection, path: str) -> Denied | None:
         peer = client_of(request)
         if peer.startswith(UNIX_PEER) and int(peer.removeprefix(UNIX_PEER)) in self._users:
             return _from_another_page(request)
@@ -103,7 +114,11 @@ class Access:
 
 
 def _is_file_of_page(path: str) -> bool:
-    return (path.startswith(f"{VIEW}/") and path != f"{VIEW}{PAGE_FACTS}") or path == VIEW
+    return (path.startswith(f"{VIEW}/") and path != _FACTS) or path == VIEW
+
+
+def _lacks_token(denied: Denied | None) -> bool:
+    return denied is not None and denied.status == 401
 
 
 def client_of(request: HTTPConnection) -> str:

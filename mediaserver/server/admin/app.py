@@ -81,7 +81,11 @@ def create_admin_app(
         listen_in=settings.admin_listen_in,
     )
 
-    def facts() -> PageFacts:
+    access = access or Access.of(settings)
+
+    def facts(request: Request) -> PageFacts:
+        if access.wants_token(request):
+            return PageFacts(mode="view", title="Calls", token=True)
         return PageFacts(
             mode="view", title="Calls", audio=settings.admin_listen_in, past=bool(past)
         )
@@ -102,7 +106,7 @@ def create_admin_app(
             Route("/nodes/{id}/drain", operator.drain, methods=["POST"]),
             Route("/reload", operator.reload, methods=["POST"]),
         ],
-        middleware=[Middleware(_Guard, access=access or Access.of(settings), audit=audit)],
+        middleware=[Middleware(_Guard, access=access, audit=audit)],
         exception_handlers={
             AdminError: _tell,
             404: _not_found,

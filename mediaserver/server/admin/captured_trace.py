@@ -185,7 +185,7 @@ class _Reader:
                 if line.side == "!":
                     what, details = _decision(line)
                     if what == CAPTURE_ENDED:
-                        self.ended = f"the capture ends here: {details.get('reason')}"
+                        self.ended = f"the capture ends here: {details.get('reason', '?')}"
                 yield line
         except (OSError, CaptureError):
             # What it says may quote the line.

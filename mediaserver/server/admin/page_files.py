@@ -29,19 +29,23 @@ class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether calls can be followed with their audio."""
     past: bool = False
     """Whether calls that have ended can be looked at, at /past."""
+    token: bool = False
+    """Whether there is nothing without a token, which the request did not have."""
 
 
-def page_routes(facts: Callable[[], PageFacts], *, websockets: bool = False) -> list[BaseRoute]:
+def page_routes(
+    facts: Callable[[Request], PageFacts], *, websockets: bool = False
+) -> list[BaseRoute]:
     """Return the routes of the page.
 
     Args:
-        facts: says what the page can show.
+        facts: says what the page can show to whoever sends a request.
         websockets: whether the page opens a WebSocket to its own host.
 
     """
 
     async def tell(request: Request) -> Response:
-        return json_response(msgspec.to_builtins(facts()))
+        return json_response(msgspec.to_builtins(facts(request)))
 
     async def file(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")

@@ -129,9 +129,19 @@ def test_the_files_of_the_page_are_everybodys(path: str) -> None:
 
 def test_what_the_page_shows_needs_the_token() -> None:
     access = Access(TOKEN)
-    for path in ("/view/page.json", "/viewer", "/past", "/calls"):
+    for path in ("/viewer", "/past", "/calls"):
         assert status(access, path) == 401
         assert status(access, path, authorization=bearer(TOKEN)) == 200
+
+
+def test_the_page_is_told_that_a_token_is_wanted() -> None:
+    access, path = Access(TOKEN), "/view/page.json"
+    assert status(access, path) == 200
+    assert access.wants_token(request(path))
+    assert access.wants_token(request(path, authorization=bearer("wrong")))
+    assert not access.wants_token(request(path, authorization=bearer(TOKEN)))
+    assert not access.wants_token(request(path, client=OWN))
+    assert status(access, path, client=OWN, host="rebound.example.com") == 403
 
 
 def test_the_tokens_come_from_the_settings() -> None:

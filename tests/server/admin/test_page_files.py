@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from httpx import AsyncClient
+from pydantic import SecretStr
 
 from mediaserver.server.admin import page_files
 from mediaserver.server.admin.directory import OwnCalls
@@ -75,8 +76,23 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
         "phone": False,
         "audio": False,
         "past": False,
+        "token": False,
     }
     settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True, capture=tmp_path)
     async with client_of(directory, settings) as view:
         facts = (await view.get("/view/page.json")).json()
     assert (facts["audio"], facts["past"]) == (True, True)
+
+
+async def test_without_the_token_the_page_is_told_only_that_it_is_wanted(
+    directory: OwnCalls, tmp_path: Path
+) -> None:
+    settings = Settings(
+        admin="127.0.0.1:8001",
+        admin_token=SecretStr("0123456789abcdef"),
+        admin_listen_in=True,
+        capture=tmp_path,
+    )
+    async with client_of(directory, settings) as view:
+        facts = (await view.get("/view/page.json")).json()
+    assert (facts["token"], facts["audio"], facts["past"]) == (True, False, False)
