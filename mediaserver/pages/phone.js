@@ -1,6 +1,6 @@
 // The phone: microphone and speaker of the browser, joined to a line of the sandbox by a WebSocket.
 //
-// Text frames are JSON, binary frames 20 ms of 16-bit samples at 16 kHz, little-endian, both ways.
+// Text frames are JSON, binary frames 16-bit samples at 16 kHz, little-endian: 8 ms to the sandbox, 20 ms from it.
 
 const RATE = 16000;
 
@@ -26,6 +26,7 @@ export class Phone extends EventTarget {
     this.muted = false;
     this.framesSent = 0;
     this.framesHeard = 0;
+    this.underruns = 0; // times that the speaker had nothing to play
   }
 
   /** Connects, and again whenever the connection is lost. */
@@ -58,6 +59,7 @@ export class Phone extends EventTarget {
     this._context = context;
     await context.audioWorklet.addModule(new URL("speaker-worklet.js", import.meta.url));
     this._speaker = new AudioWorkletNode(context, "speaker", { numberOfInputs: 0, outputChannelCount: [2] });
+    this._speaker.port.onmessage = () => { this.underruns += 1; };
     this._speaker.connect(context.destination);
     await context.resume();
     try {

@@ -85,8 +85,8 @@ def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) 
         {"do": "hold", "on": True},
         {"do": "hangup"},
     ]
-    # What the microphone heard came as frames of 20 ms, and is the recording.
-    assert {len(frame) for frame in server.frames} == {640}
+    # What the microphone heard came in pieces of 8 ms, and is the recording.
+    assert {len(frame) for frame in server.frames} == {256}
     samples = np.frombuffer(b"".join(server.frames), "<i2")[-8000:].astype(float)
     loudest = np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
     assert loudest * 16_000 / len(samples) == pytest.approx(TONE, abs=5)

@@ -17,7 +17,7 @@ JITTER_LIMIT: Final = 0.2
 _KEPT_FRAMES: Final = 2
 """Frames that are kept when audio is dropped."""
 
-_LEAST_WATCH: Final = 50
+_LEAST_WATCH: Final = 25
 _MOST_WATCH: Final = 3_200
 """Frames in a row that leave something over before it is taken out."""
 
@@ -34,16 +34,19 @@ _SHORTEST_PERIOD: Final = 0.0025
 _LONGEST_PERIOD: Final = 0.01
 """Seconds that are cut out, or repeated: a period of a voice of 400 Hz, and of 100 Hz."""
 
-_SHORTEST_BLEND: Final = 0.001
-"""Seconds."""
+_BLEND: Final = 0.0025
+"""Seconds in which the audio before a repetition turns into it."""
+
+
+_NOTHING: Final[Samples] = np.empty(0, np.int16)
 
 
 class JitterBuffer:
     """Evens out when audio comes, with as little delay as its jitter allows.
 
-    If a little is missing when a frame is due, the last period of the voice is repeated, and
-    blended, so that it is not heard; if more is missing, the frame is silent. All that follows is
-    delayed by as much. What every frame of a while has left over is delay that is not needed, or
+    If audio is missing when a frame is due, the last period of the voice is repeated, and blended,
+    so that it is hardly heard; if more than a frame is missing, there is silence. All that follows
+    is delayed by as much. What every frame of a while has left over is delay that is not needed, or
     comes from a source whose clock is fast. It is cut out, a period at a time. Each piece that
     comes too late makes that while longer, up to a minute.
 
@@ -65,7 +68,7 @@ class JitterBuffer:
         self._limit = round(JITTER_LIMIT * rate)
         self._shortest = round(_SHORTEST_PERIOD * rate)
         self._longest = round(_LONGEST_PERIOD * rate)
-        self._least_blend = round(_SHORTEST_BLEND * rate)
+        self._blend = round(_BLEND * rate)
         self._margin = round(_MARGIN * rate)
         self._pieces: deque[Samples] = deque()
         self._held = 0
@@ -73,6 +76,11 @@ class JitterBuffer:
         self._dry = _PAUSE
         # Frames since audio came.
         self._waited = 0
+        # The frame given out last, and samples that were repeated since audio came.
+        self._last: Samples = np.zeros(self._frame, np.int16)
+        self._repeated = 0
+        # Whole frames given out since the last pause.
+        self._given = 0
         # The least that frames have left over in this watch, and what is to be cut since the last.
         self._watch = _LEAST_WATCH
         self._watched = 0
@@ -90,7 +98,7 @@ class JitterBuffer:
             return
         self._pieces.append(samples)
         self._held += len(samples)
-        self._waited = 0
+        self._waited = self._repeated = 0
         surplus = self._held - _KEPT_FRAMES * self._frame
         if self._held > self._limit:
             self.dropped += surplus
@@ -98,15 +106,27 @@ class JitterBuffer:
 
     def take(self) -> Samples | None:
         """Return the next 20 ms, or None for silence. To be called every 20 ms."""
-        if self._held < self._frame:
-            if not self._dry and (frame := self._lengthened()) is not None:
-                return frame
-            self._dry += 1
-            self._waited += 1
-            return self._rest() if self._held and self._waited >= _END else None
+        if self._held >= self._frame:
+            self._last = self._whole()
+            return self._last
+        if not self._dry and (frame := self._lengthened()) is not None:
+            self._last = frame
+            return frame
+        self._dry += 1
+        self._waited += 1
+        return self._rest() if self._held and self._waited >= _END else None
+
+    def clear(self) -> None:
+        """Forget all audio, as after a pause."""
+        self._pieces.clear()
+        self._held = 0
+        self._dry = _PAUSE
+
+    def _whole(self) -> Samples:
         if self._dry:
             self._go_on()
         frame = self._shortened() if self._surplus else self._next(self._frame)
+        self._given += 1
         self._least = min(self._least, self._held)
         self._watched += 1
         if self._watched >= self._watch:
@@ -115,20 +135,20 @@ class JitterBuffer:
             self._surplus = surplus
         return frame
 
-    def clear(self) -> None:
-        """Forget all audio, as after a pause."""
-        self._pieces.clear()
-        self._held = 0
-        self._dry = _PAUSE
-
     def _go_on(self) -> None:
         """Begin after frames without audio."""
         if self._dry < _PAUSE:
             self.late += 1
-            self._begin_watch(min(4 * self._watch, _MOST_WATCH))
+            self._watch_longer()
         else:
+            self._given = 0
             self._begin_watch(_LEAST_WATCH)
         self._dry = 0
+
+    def _watch_longer(self) -> None:
+        """Something was missing; what is missing at the beginning says nothing about the rest."""
+        settled = self._given > _LEAST_WATCH
+        self._begin_watch(min(2 * self._watch, _MOST_WATCH) if settled else _LEAST_WATCH)
 
     def _begin_watch(self, frames: int) -> None:
         self._watch, self._watched = frames, 0
@@ -154,31 +174,32 @@ class JitterBuffer:
         return np.concatenate([joined, samples[cut + blend : cut + frame]])
 
     def _lengthened(self) -> Samples | None:
-        """Return what there is, and its last period again; None if that makes no frame."""
-        held = self._held
-        shortest = max(self._shortest, self._frame - held)
-        longest = min(self._longest, held - self._least_blend)
-        if longest < shortest:
+        """Return what there is, and its last period again; None if too much is missing."""
+        held, missing = self._held, self._frame - self._held
+        if self._repeated + missing > self._frame:
             return None
         samples = self._next(held)
-        blend = min(self._shortest, held - longest)
-        end = samples[held - blend :]
+        known = np.concatenate([self._last, samples])
+        end, blend = len(known), self._blend
         # Where the audio is most like its end.
         period = self._nearest(
-            end,
+            known[end - blend :],
             {
-                period: samples[held - period - blend : held - period]
-                for period in range(shortest, longest + 1)
+                period: known[end - period - blend : end - period]
+                for period in range(self._shortest, self._longest + 1)
             },
         )
-        before = samples[held - period - blend : held - period]
-        again = np.concatenate(
-            [samples[: held - blend], _blended(end, before), samples[held - period :]]
-        )
-        self._put_back(again[self._frame :])
+        again = np.tile(known[end - period :], -(-missing // period))
+        # What was given out cannot be blended any more.
+        blend = min(blend, held)
+        before = known[end - period - blend : end - period]
+        joined = _blended(samples[held - blend :], before)
+        longer = np.concatenate([samples[: held - blend], joined, again])
+        self._put_back(longer[self._frame :])
+        self._repeated += len(again)
         self.lengthened += 1
-        self._begin_watch(min(2 * self._watch, _MOST_WATCH))
-        return again[: self._frame]
+        self._watch_longer()
+        return longer[: self._frame]
 
     @staticmethod
     def _nearest(wanted: Samples, found: dict[int, Samples]) -> int:
@@ -197,7 +218,7 @@ class JitterBuffer:
 
     def _next(self, samples: int) -> Samples:
         self._held -= samples
-        pieces: list[Samples] = []
+        pieces: list[Samples] = [_NOTHING]
         while samples:
             piece = self._pieces.popleft()
             if len(piece) > samples:

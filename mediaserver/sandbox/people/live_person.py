@@ -32,6 +32,7 @@ class LivePerson:
     Attributes:
         hear: Called with each 20 ms that the person hears, `int16[320]` at 16 kHz, with silence as
             well.
+        buffer: What evens out when the voice comes.
         network: What the messages of the call's streams meet on their way.
         noise: What sounds around the person, None for nothing.
         silent: Whether nothing is heard of what the person says; the noise is.
@@ -44,7 +45,7 @@ class LivePerson:
         self.noise: BackgroundNoise | None = None
         self.silent = False
         self._on_hold = False
-        self._buffer = JitterBuffer(LIVE_RATE)
+        self.buffer = JitterBuffer(LIVE_RATE)
         self._handset: Handset | None = None
 
     def person(self, pick_up: DecidePickup | None = None) -> Person:
@@ -65,7 +66,7 @@ class LivePerson:
     def speak(self, samples: Samples) -> None:
         """Say `samples`, `int16[n]` at 16 kHz. Before the call is answered nothing is heard."""
         if self._handset is not None:
-            self._buffer.put(samples)
+            self.buffer.put(samples)
 
     def hold(self, on: bool) -> None:
         """Put the call on hold, or take it back.
@@ -104,7 +105,7 @@ class LivePerson:
 
     def _say(self) -> Samples | None:
         """Return the next 20 ms."""
-        voice = self._buffer.take()
+        voice = self.buffer.take()
         if self._on_hold:
             return None
         if self.silent:

@@ -65,23 +65,24 @@ def test_a_late_piece_delays_what_follows_and_loses_nothing() -> None:
         (max(time, 0.245) if number >= 10 else time, each)
         for number, (time, each) in enumerate(pieces)
     ]
-    frames = given_out(buffer, late, 0.7)
+    frames = given_out(buffer, late, 0.62)
 
-    assert buffer.late == 1
-    assert next(number for number, each in enumerate(frames) if each is None) == 10
+    # One frame is made of the last period, of which there are four in a frame.
+    assert (buffer.lengthened, buffer.late) == (1, 1)
+    assert [number for number, each in enumerate(frames) if each is None] == [11]
     sound = np.concatenate([each for each in frames if each is not None])
-    assert np.array_equal(sound, audio)
+    assert np.abs(sound - np.concatenate([audio[:FRAME], audio])[: len(sound)]).max() <= 1
 
 
 def test_delay_that_is_no_longer_needed_is_cut_out() -> None:
     buffer = JitterBuffer(RATE)
     pieces = as_it_comes(tone(20))
     delayed = [(max(time, 0.25) if time > 0.15 else time, each) for time, each in pieces]
-    frames = given_out(buffer, delayed, 1)
+    frames = given_out(buffer, delayed, 0.5)
     assert frames[-1] is not None
     assert buffer.held >= 3 * FRAME
 
-    later = [(time - 1, each) for time, each in delayed if time > 1]
+    later = [(time - 0.5, each) for time, each in delayed if time > 0.5]
     given_out(buffer, later, 19)
     assert buffer.held < FRAME // 4
 
@@ -157,7 +158,8 @@ def test_the_end_of_the_audio_is_given_out_although_it_fills_no_frame() -> None:
     frames = given_out(buffer, [], 0.2)
 
     sound = np.concatenate([each for each in frames if each is not None])
-    assert np.array_equal(sound, np.concatenate([tone(0.03), np.zeros(160)]))
+    assert np.array_equal(sound[: len(tone(0.03))], tone(0.03))
+    assert len(sound) <= 2 * FRAME
 
 
 def test_silence_of_the_source_is_not_lateness() -> None:
@@ -189,5 +191,5 @@ def test_whatever_comes_frames_are_whole_and_little_is_held(
     assert all(each is None or len(each) == FRAME for each in frames)
     assert buffer.held < FRAME
     given = sum(np.count_nonzero(each) for each in frames if each is not None)
-    there = sum(length for _, length in pieces) + buffer.lengthened * RATE // 100
+    there = sum(length for _, length in pieces) + buffer.lengthened * 2 * FRAME
     assert given + buffer.dropped + buffer.held <= there
