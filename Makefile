@@ -139,6 +139,8 @@ bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside othe
 	@$(BIN)/python -m benchmarks.sessions
 	@$(BIN)/python -m benchmarks.captures
 	@$(BIN)/python -m benchmarks.browser_phone
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
+	@-$(BIN)/python -m benchmarks.page
 
 interop/.venv/.installed: interop/requirements.txt interop/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Final, Protocol
 
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -65,6 +66,13 @@ def create_page_app(
         agent.start_again()
         return Response(status_code=202, headers=PRIVATE)
 
+    async def live_calls(request: Request) -> Response:
+        answer = await passed.endpoint(request)
+        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            return answer
+        # Without an agent there are none. Browsers write an error to the console for each refusal.
+        return JSONResponse({"calls": [], "next": None}, headers=PRIVATE)
+
     async def phone(websocket: WebSocket) -> None:
         await phones.serve(websocket)
 
@@ -77,7 +85,7 @@ def create_page_app(
             Route("/agent", states),
             Route("/agent/start", start_again, methods=["POST"]),
             Route(FORMAT_PATH, answer.endpoint, methods=["POST"]),
-            Route("/calls", passed.endpoint),
+            Route("/calls", live_calls),
             Route("/calls/{rest:path}", passed.endpoint, methods=["GET", "POST"]),
             Route("/past", passed.endpoint),
             Route("/past/{rest:path}", passed.endpoint),

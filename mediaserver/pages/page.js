@@ -30,8 +30,8 @@ async function start() {
   if (offers.title) document.title = `${offers.title} – mediaserver`;
   tell(byId("agent-state"), offers.title);
   const past = offers.past ? new PastCalls((call) => open("past", call)) : null;
-  // A call that has just ended is among those of the past soon.
-  const view = new CallView(offers.audio === true, () => setTimeout(() => past?.search(), 2 * AGAIN * 1000));
+  // A call that has just ended is among those of the past soon; if the agent is away, once it is back.
+  const view = new CallView(offers.audio === true, () => setTimeout(() => live.pauses || past?.search(), 2 * AGAIN * 1000));
   const open = (kind, { id, ...known }) => {
     history.replaceState(null, "", `#${kind}/${encodeURIComponent(id)}`);
     byId("call").focus({ preventScroll: false });

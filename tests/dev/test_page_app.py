@@ -78,6 +78,13 @@ async def test_calls_are_those_of_the_agents_server() -> None:
     assert (await get("/past?limit=3")).json() == {"calls": []}
 
 
+async def test_while_the_agent_is_away_there_are_no_live_calls() -> None:
+    away = httpx.Response(503, json={"error": "the agent's server does not run"})
+    answer = await get("/calls?limit=200", answer=away)
+    assert (answer.status_code, answer.json()) == (200, {"calls": [], "next": None})
+    assert (await get("/past", answer=away)).status_code == 503
+
+
 async def test_the_sandbox_has_its_paths() -> None:
     assert (await get("/v1/Account/MA/Call/")).text == "the sandbox"
     assert (await get("/recordings/1.wav")).text == "the sandbox"

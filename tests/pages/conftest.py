@@ -1,7 +1,6 @@
 """A Chromium with a recording as its microphone, where `make browser` runs the tests."""
 
 import os
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.chromium import launched
 from tests.pages.fake_server import FakeServer
 
 
@@ -18,26 +18,21 @@ TONE = 440.0
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return the browser."""
+def playwright() -> Iterator[Any]:
+    """Return what starts browsers; a process has one."""
     if not os.environ.get("MEDIASERVER_TESTS_NEED_BROWSER"):
         pytest.skip("make browser runs this, with a Chromium")
     from playwright.sync_api import sync_playwright
 
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert program, "there is no Chromium: make browser installs it"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=[
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={_tone(tmp_path_factory.mktemp('microphone'))}",
-                "--autoplay-policy=no-user-gesture-required",
-            ],
-        )
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a browser whose microphone hears a tone."""
+    with launched(playwright, _tone(tmp_path_factory.mktemp("microphone"))) as browser:
         yield browser
-        browser.close()
 
 
 def _tone(folder: Path) -> Path:
