@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.agents import tool
@@ -57,7 +57,6 @@ def words_played(report: CallReport) -> Any:
     return steps.sum() * 0.005 / (WORD_SECONDS - 0.06)
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_of_any_conversation(seed: int) -> None:
     random = Random(seed)

@@ -1163,7 +1163,7 @@ def run_conversations(bench: type[Any], waiter: type[Any], acknowledges: bool) -
         (Conversation,),
         {"Bench": bench, "Waiter": waiter, "acknowledges": acknowledges},
     )
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=40))
 
 
 def test_any_conversation_with_a_carrier_that_answers(

@@ -369,7 +369,7 @@ def in_chunks(draw: Callable[..., Any], frames: Any) -> list[bytes]:
 @example([raw_frame(0x02, 5), raw_frame(0x81, 200)])
 @example([raw_frame(0x01, 5), raw_frame(0x81, 200)])
 @example([raw_frame(0x81, LIMIT + 1)[:-1], raw_frame(0x81, LIMIT + 1)[-1:]])
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 def test_it_takes_frames_as_websockets_does(chunks: list[bytes]) -> None:
     ours, theirs = Recorded(LIMIT), Reference(LIMIT)
     ours.deliver(chunks)
@@ -382,7 +382,7 @@ def test_it_takes_frames_as_websockets_does(chunks: list[bytes]) -> None:
     when=st.floats(0, 1),
 )
 @example([raw_frame(0x81, 200)[:50], raw_frame(0x81, 200)[50:] + raw_frame(0x88, 0)], 0.5)
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_it_takes_frames_as_websockets_does_when_it_closes_in_the_midst_of_them(
     chunks: list[bytes], when: float
 ) -> None:

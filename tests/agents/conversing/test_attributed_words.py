@@ -2,7 +2,7 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.agents.conversing.attributed_words import AttributedWords, Span
@@ -100,7 +100,6 @@ def test_it_knows_up_to_where_the_words_of_an_utterance_are_final() -> None:
     assert (first.through, second.through, attributed.through) == (-math.inf, 2.0, 2.0)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.floats(0.3, 3.0), min_size=1, max_size=6), st.integers(1, 5), st.booleans())
 def test_each_word_has_one_utterance(lengths: list[float], each: int, times: bool) -> None:
     """Utterances that follow one another have all the words, each once."""
@@ -179,7 +178,6 @@ def texts_after(events: list[tuple[object, ...]], *, read_always: bool) -> list[
     return [attributed.text(each) for each in spans]
 
 
-@settings(max_examples=50)
 @given(st.lists(EVENTS, max_size=25))
 def test_what_was_read_before_makes_no_difference(events: list[tuple[object, ...]]) -> None:
     assert texts_after(events, read_always=True) == texts_after(events, read_always=False)

@@ -695,4 +695,4 @@ class AnyDialogue(RuleBasedStateMachine):
 
 
 TestAnyDialogue = AnyDialogue.TestCase
-TestAnyDialogue.settings = settings(max_examples=60, stateful_step_count=30)
+TestAnyDialogue.settings = settings(stateful_step_count=30)

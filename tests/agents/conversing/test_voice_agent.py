@@ -313,11 +313,25 @@ def test_a_backchannel_does_not_interrupt() -> None:
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
 
 
-@pytest.mark.parametrize("barge_in", ["decide", "at_once", "notify"])
-@pytest.mark.parametrize("before_end", [0.4, 0.24, 0.04])
-@pytest.mark.parametrize(("word", "timing"), [("Okay.", 0.1), ("Sure!", 0.6), ("mhm", 0.0)])
+@pytest.mark.parametrize(
+    ("barge_in", "before_end", "word", "timing"),
+    [
+        *(
+            ("decide", before_end, word, timing)
+            for before_end in (0.4, 0.24, 0.04)
+            for word, timing in (("Okay.", 0.1), ("Sure!", 0.6), ("mhm", 0.0))
+        ),
+        # With these two, each word and each time once: neither of them is decided about.
+        ("at_once", 0.4, "Okay.", 0.1),
+        ("at_once", 0.24, "Sure!", 0.6),
+        ("at_once", 0.04, "mhm", 0.0),
+        ("notify", 0.4, "mhm", 0.0),
+        ("notify", 0.24, "Okay.", 0.1),
+        ("notify", 0.04, "Sure!", 0.6),
+    ],
+)
 def test_a_backchannel_in_the_last_word_of_the_agent_is_an_answer(
-    before_end: float, word: str, timing: float, barge_in: str
+    barge_in: str, before_end: float, word: str, timing: float
 ) -> None:
     call = converse(
         barge(3.0 - 0.06 - before_end, 0.35),

@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.agents.services import Message, Text, ToolCall, ToolResult
@@ -21,7 +21,6 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(messages, max_size=8))
 def test_sides_alternate_and_each_call_is_answered_at_once(conversation: list[Message]) -> None:
     turns = alternating_turns(conversation)

@@ -110,10 +110,9 @@ async def test_a_connection_that_fails_is_raised_by_the_events_alone(
         SocketFault(refuse=429),
         SocketFault(after=2, then="disconnect"),
         SocketFault(after=3, then="disconnect"),
-        SocketFault(after=2, then="malformed"),
         SocketFault(after=3, then="expire"),
     ],
-    ids=["429", "disconnect 2", "disconnect 3", "malformed", "session limit"],
+    ids=["429", "disconnect 2", "disconnect 3", "session limit"],
 )
 def test_a_connection_that_fails_costs_the_call_no_word(name: str, fault: SocketFault) -> None:
     local = RECOGNIZERS[name]

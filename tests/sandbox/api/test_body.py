@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -106,7 +106,6 @@ def test_what_is_not_known_or_null_is_passed_over() -> None:
     assert asked.body() == {"service_url": "wss://h.example/"}
 
 
-@settings(max_examples=40)
 @given(
     st.fixed_dictionaries(
         {"service_url": st.just("wss://h.example/")},

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.datastructures import URL
@@ -34,7 +34,6 @@ def page(count: int, query: str) -> dict[str, Any]:
     return Paging.model_validate(dict(parse_qsl(query))).page(URL(f"{PATH}?{query}"), numbers)
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 70), st.integers(1, models.MAX_PAGE))
 def test_following_the_links_shows_everything_once(count: int, limit: int) -> None:
     seen: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import Samples, silence
@@ -177,7 +177,6 @@ def test_stop_playing_stops_what_was_to_come_too() -> None:
 
 
 @given(values=st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=4))
-@settings(max_examples=30)
 def test_everything_is_mixed_without_overflow(values: list[int]) -> None:
     async def script(line: Line) -> None:
         for value in values:

@@ -296,4 +296,4 @@ class CarrierMachine(RuleBasedStateMachine):
 
 
 TestCarrierSession = CarrierMachine.TestCase
-TestCarrierSession.settings = settings(max_examples=30, stateful_step_count=25)
+TestCarrierSession.settings = settings(stateful_step_count=25)

@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.server.fleet.notes import Note
@@ -45,7 +45,6 @@ def test_the_numbers_of_calls_that_are_over_are_forgotten() -> None:
     }
 
 
-@settings(max_examples=30)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=30))
 def test_no_claim_up_to_the_last_is_under_way(steps: list[tuple[bool, str]]) -> None:
     register = Register()

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.server.trust.relayed import RelayedClient, mark, marked_client
@@ -31,7 +31,6 @@ def test_what_is_no_mark_names_nobody(given: str) -> None:
     assert read(given) is None
 
 
-@settings(max_examples=30)
 @given(st.integers(0, 150), st.characters(max_codepoint=255))
 def test_a_mark_that_was_changed_names_nobody(place: int, letter: str) -> None:
     value = mark(CLIENT, URL, SECRET)

@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.agents.services import Message, Text, ToolCall, ToolResult, ToolSpec
@@ -35,7 +35,6 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(messages, max_size=8))
 def test_any_conversation_is_in_an_order_that_the_api_takes(conversation: list[Message]) -> None:
     made = anthropic_messages(conversation)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_16K, MULAW_8K, AudioFormat
@@ -161,7 +161,6 @@ def turns_told(draw: st.DrawFn) -> list[str]:
     return messages
 
 
-@settings(max_examples=60)
 @given(messages=turns_told(), formatted=st.booleans())
 @in_virtual_time
 async def test_turns_are_in_order_whatever_is_told_of_them(

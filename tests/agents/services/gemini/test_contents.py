@@ -1,5 +1,5 @@
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.agents.services import Message, Text, ToolCall, ToolResult, ToolSpec
@@ -21,7 +21,6 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(messages, max_size=8))
 def test_any_conversation_is_in_an_order_that_the_api_takes(conversation: list[Message]) -> None:
     made = contents(conversation)

@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_16K, L16_24K
@@ -346,7 +346,6 @@ EVENTS = ["heard", "asked", "cancelled", "speech", "a tool", "kept", "lost", "ov
     takes_turns=st.booleans(),
     events=st.lists(st.tuples(st.sampled_from(EVENTS), st.sampled_from([0.0, 1.0, 3.0]))),
 )
-@settings(max_examples=60)
 def test_each_response_is_done_once_in_whatever_order_things_come(
     takes_turns: bool, events: list[tuple[str, float]]
 ) -> None:
