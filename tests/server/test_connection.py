@@ -126,8 +126,8 @@ class RecordedCall:
         self.spent.append((messages, size))
         return self.affords
 
-    def refuse_binary(self, size: Any) -> None:
-        self.messages.append(("binary", size))
+    def refuse_binary(self, message: bytes) -> None:
+        self.messages.append(("binary", message))
 
     def ponged(self, payload: bytes) -> None:
         self.pongs.append(payload)
@@ -246,8 +246,7 @@ class Reference:
             self._partial.append(bytes(frame.data))
             if frame.fin:
                 kind, message = self._partial[0], b"".join(self._partial[1:])
-                is_text = kind is Opcode.TEXT
-                self.messages.append(("text", message) if is_text else ("binary", len(message)))
+                self.messages.append(("text" if kind is Opcode.TEXT else "binary", message))
 
     def seen(
         self,
