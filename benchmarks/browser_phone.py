@@ -404,7 +404,7 @@ async def phones_at(stream_url: str) -> AsyncIterator[str]:
         )
 
     async with Sandbox(SandboxOptions()) as sandbox:
-        phones = BrowserPhones(sandbox.exchange, lambda _format: plan)
+        phones = BrowserPhones(sandbox.exchange, lambda _format, _path: plan)
         app = Starlette(
             routes=[
                 Route("/answer", answer, methods=["POST"]),

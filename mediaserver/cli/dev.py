@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -56,6 +57,7 @@ def dev_command(
     try:
         import watchfiles  # noqa: F401
 
+        from mediaserver.dev.agent_command import stream_paths
         from mediaserver.dev.running import DevOptions, open_browser, run_dev
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
@@ -66,7 +68,8 @@ def dev_command(
     if log_level not in get_args(LogLevel):
         fail(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}", 2)
     configure_logs(cast(LogLevel, log_level))
-    if not spec and not _names_handler(config):
+    named = spec or _handlers_of(config)
+    if not named:
         fail(NO_HANDLER, 2)
 
     def opened(url: str) -> None:
@@ -78,7 +81,13 @@ def dev_command(
         # Beside the addresses of the agent's own server, which is no page.
         typer.echo(f"The agent is ready: {url}")
 
-    options = DevOptions(specs=tuple(spec or ()), port=port, config=config, captures=captures)
+    options = DevOptions(
+        specs=tuple(spec or ()),
+        port=port,
+        config=config,
+        captures=captures,
+        paths=stream_paths(named),
+    )
     try:
         asyncio.run(run_dev(options, opened=opened, ready=ready))
     except OSError as error:
@@ -86,9 +95,9 @@ def dev_command(
         fail(str(error))
 
 
-def _names_handler(config: Path | None) -> bool:
-    """Return whether the environment or the TOML file names a handler, or may once it is mended."""
+def _handlers_of(config: Path | None) -> Sequence[str]:
+    """Return the handlers that the environment or the TOML file names."""
     try:
-        return bool(load_settings({}, config).handler)
+        return load_settings({}, config).handler
     except SettingsError:
-        return True
+        return ["unknown"]  # It can be mended while the page is open, which tells what is wrong.

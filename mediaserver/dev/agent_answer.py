@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, urlencode
 from xml.etree import ElementTree
 
 import httpx
@@ -42,12 +42,13 @@ class AgentAnswer:
         self._account = account
         self._client = client
 
-    def plan(self, format: str = "") -> CallPlan:
+    def plan(self, format: str = "", path: str = "") -> CallPlan:
         """Return what answers a call.
 
         Args:
             format: the format of its stream, such as ``audio/x-l16;rate=16000``; that of the agent
                 if empty.
+            path: the path of its stream; that of the dialled number if empty.
 
         Raises:
             ValueError: Plivo's streams have no such format.
@@ -55,13 +56,17 @@ class AgentAnswer:
         """
         hangup = Target(f"{self._agent_url}/hangup")
         if not format:
-            return CallPlan(Target(f"{self._agent_url}/answer"), hangup=hangup)
-        known = quote(str(read_stream_format(format)), safe="")
-        return CallPlan(Target(f"{self._page_url}{FORMAT_PATH}?format={known}"), hangup=hangup)
+            return CallPlan(Target(self._answer_url(path)), hangup=hangup)
+        query = urlencode(_given(format=str(read_stream_format(format)), path=path))
+        return CallPlan(Target(f"{self._page_url}{FORMAT_PATH}?{query}"), hangup=hangup)
+
+    def _answer_url(self, path: str) -> str:
+        query = urlencode(_given(path=path))
+        return f"{self._agent_url}/answer{query and '?'}{query}"
 
     async def endpoint(self, request: Request) -> Response:
         """Answer as the agent does, with the stream in the format that the query names."""
-        url, body = f"{self._agent_url}/answer", await request.body()
+        url, body = self._answer_url(request.query_params.get("path", "")), await request.body()
         try:
             format = str(read_stream_format(request.query_params.get("format", "")))
         except ValueError as error:
@@ -79,6 +84,10 @@ class AgentAnswer:
         if answer.is_success:
             content = with_stream_format(content, format)
         return Response(content, answer.status_code, media_type="application/xml")
+
+
+def _given(**fields: str) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value}
 
 
 def with_stream_format(xml: bytes, format: str) -> bytes:

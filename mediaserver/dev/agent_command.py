@@ -64,6 +64,17 @@ def agent_command(
     return [sys.executable, "-m", _MODULE, "serve", *options, *shown, *specs]
 
 
+def stream_paths(specs: Sequence[str]) -> list[str]:
+    """Return the paths of the streams of handlers that are named with one.
+
+    Args:
+        specs: name the handlers, as for ``serve``.
+
+    """
+    named = [spec.partition("=")[0] for spec in specs if "=" in spec]
+    return [place for place in named if place.startswith("/")]
+
+
 def watched_folders(specs: Sequence[str], working: Path) -> list[Path]:
     """Return the folders whose files the agent consists of: the working one, and those of files.
 

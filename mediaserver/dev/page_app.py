@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -45,6 +45,7 @@ def create_page_app(
     admin: httpx.AsyncClient,
     sandbox: ASGIApp,
     port: int,
+    paths: Sequence[str] = (),
 ) -> ASGIApp:
     """Make the application that the page's port serves.
 
@@ -55,6 +56,7 @@ def create_page_app(
         admin: reaches the admin listener of the agent's server.
         sandbox: the sandbox's API.
         port: where it will listen, on loopback.
+        paths: those of the streams that the phone can be joined to, if handlers have one each.
 
     """
     passed = PassedOn(admin, lambda: agent.why_away)
@@ -77,7 +79,14 @@ def create_page_app(
         await phones.serve(websocket)
 
     def facts(request: Request) -> PageFacts:
-        return PageFacts(mode="dev", title=agent.state.spec, phone=True, audio=True, past=True)
+        return PageFacts(
+            mode="dev",
+            title=agent.state.spec,
+            phone=True,
+            audio=True,
+            past=True,
+            paths=tuple(paths),
+        )
 
     page = Starlette(
         routes=[

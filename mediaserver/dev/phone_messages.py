@@ -41,6 +41,7 @@ class PhoneDials(_Request, frozen=True, tag="dial"):
         caller: Number of the phone.
         name: Name that the carrier shows; empty for none.
         format: Format of the stream, as in `audio/x-l16;rate=16000`; the handler's own if empty.
+        path: Path of the stream; that of the dialled number if empty.
 
     """
 
@@ -48,6 +49,7 @@ class PhoneDials(_Request, frozen=True, tag="dial"):
     caller: str = msgspec.field(name="from", default=DEFAULT_CALLER)
     name: str = ""
     format: str = ""
+    path: str = ""
 
 
 class PhoneIsCalled(_Request, frozen=True, tag="call me"):
@@ -58,6 +60,7 @@ class PhoneIsCalled(_Request, frozen=True, tag="call me"):
         caller: Number that calls.
         name: Name that the carrier shows; empty for none.
         format: Format of the stream; the handler's own if empty.
+        path: Path of the stream; that of the number that calls if empty.
 
     """
 
@@ -65,6 +68,7 @@ class PhoneIsCalled(_Request, frozen=True, tag="call me"):
     caller: str = msgspec.field(name="from")
     name: str = ""
     format: str = ""
+    path: str = ""
 
 
 class PhoneAnswers(_Request, frozen=True, tag="answer"):

@@ -85,13 +85,13 @@ class BrowserPhones:
 
     Args:
         exchange: The telephone exchange, which places their calls.
-        plan: Returns what answers a call; called with the format of its stream, as the page gives
-            it, or an empty text. It raises `ValueError` or `PhoneRequestError`, with a text for the
-            person, if there can be no call.
+        plan: Returns what answers a call; called with the format and the path of its stream, as the
+            page gives them, or empty texts. It raises `ValueError` or `PhoneRequestError`, with a
+            text for the person, if there can be no call.
 
     """
 
-    def __init__(self, exchange: Exchange, plan: Callable[[str], CallPlan]) -> None:
+    def __init__(self, exchange: Exchange, plan: Callable[[str, str], CallPlan]) -> None:
         self._exchange = exchange
         self._plan = plan
         # The last is the one that somebody used last.
@@ -140,7 +140,7 @@ class _BrowserPhone:
         self,
         websocket: WebSocket,
         exchange: Exchange,
-        plan: Callable[[str], CallPlan],
+        plan: Callable[[str, str], CallPlan],
         used: Callable[[_BrowserPhone], object],
     ) -> None:
         self._websocket = websocket
@@ -236,7 +236,7 @@ class _BrowserPhone:
                 await self._exchange.call(
                     request.to,
                     caller=request.caller,
-                    plan=self._plan(request.format),
+                    plan=self._plan(request.format, request.path),
                     caller_name=request.name,
                 )
             case PhoneAnswers():
@@ -266,7 +266,7 @@ class _BrowserPhone:
                 asked.to,
                 caller=asked.caller,
                 person=live.person(),
-                plan=self._plan(asked.format),
+                plan=self._plan(asked.format, asked.path),
                 caller_name=asked.name,
             )
         except BaseException:

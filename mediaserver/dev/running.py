@@ -53,6 +53,7 @@ class DevOptions:
         config: the file of settings, if not the one in the working directory.
         captures: the folder in which the wire of calls is kept; if None, it is forgotten at the
             end.
+        paths: of the handlers' streams, where they are named with one.
 
     """
 
@@ -60,6 +61,7 @@ class DevOptions:
     port: int = 0
     config: Path | None = None
     captures: Path | None = None
+    paths: Sequence[str] = ()
 
 
 async def run_dev(
@@ -89,7 +91,13 @@ async def run_dev(
         url = f"http://127.0.0.1:{port}"
         async with _parts(options, Path(folder), url) as (agent, answer, phones, admin, sandbox):
             app = create_page_app(
-                agent, answer, phones, admin=admin, sandbox=sandbox.app, port=port
+                agent,
+                answer,
+                phones,
+                admin=admin,
+                sandbox=sandbox.app,
+                port=port,
+                paths=options.paths,
             )
             watched = watched_folders(options.specs, Path.cwd())
             running = asyncio.create_task(agent.run(changes_in(watched)), name="agent")
@@ -145,10 +153,10 @@ async def _parts(
         spec = " ".join(options.specs) or str(options.config or "mediaserver.toml")
         agent = AgentServer(command, os.environ | variables, admin, spec=spec)
 
-        def plan(format: str) -> CallPlan:
+        def plan(format: str, path: str) -> CallPlan:
             if agent.why_away:
                 raise PhoneRequestError(agent.why_away)
-            return answer.plan(format)
+            return answer.plan(format, path)
 
         phones = BrowserPhones(sandbox.exchange, plan)
         sandbox.exchange.dialplan = Dialplan(phones.person)

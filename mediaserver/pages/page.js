@@ -46,7 +46,7 @@ async function start() {
       called: (id, known) => view.live(id, { ...known, own: true }),
       measured: (told) => view.measured(told),
       ended: (id) => view.ended(id),
-    });
+    }, offers.paths ?? []);
     byId("agent-again").addEventListener("click", () => ask("/agent/start", undefined, "POST"));
     watchAgent(offers.title, (state) => {
       panel.agent(state);

@@ -11,8 +11,9 @@ export class PhonePanel {
   /**
    * @param {{called: (id: string, known: object) => void, measured: (told: object) => void, ended: (id: string) => void}} listener
    *   is told of calls, of what the phone measures, and of their ends.
+   * @param {string[]} paths of the streams, if handlers have one each.
    */
-  constructor(listener) {
+  constructor(listener, paths) {
     this._listener = listener;
     this._phone = new Phone(new URL("/phone", location.href.replace(/^http/, "ws")));
     globalThis.mediaserverPhone = this._phone; // for the console
@@ -24,6 +25,9 @@ export class PhonePanel {
     this._words = "";
     this._held = false;
     this._own = ""; // how the server names this side of the call
+    byId("path-field").hidden = !paths.length;
+    byId("path").value = paths[0] ?? "";
+    byId("paths").replaceChildren(...paths.map((value) => element("option", { value })));
     byId("phone").hidden = false;
     this._listen();
     this._show();
@@ -64,8 +68,8 @@ export class PhonePanel {
   }
 
   _numbers() {
-    const name = byId("caller-name").value.trim();
-    return { from: byId("from").value.trim(), to: byId("to").value.trim(), format: byId("format").value, ...(name && { name }) };
+    const [from, to, format, name, path] = ["from", "to", "format", "caller-name", "path"].map((id) => byId(id).value.trim());
+    return { from, to, format, ...(name && { name }), ...(path && { path }) };
   }
 
   async _begin(what, details) {

@@ -48,6 +48,7 @@ def test_the_page_can_be_left_to_be_opened(run: Run, ran: list[Any]) -> None:
     (options,) = ran
     assert (options.specs, options.port) == (("a:A", "/b=a:B"), 0)
     assert options.captures == Path("kept")
+    assert options.paths == ["/b"]
 
 
 def test_without_a_handler_it_does_not_start(

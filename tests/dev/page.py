@@ -136,7 +136,7 @@ def with_phones(
     *,
     handler: StreamHandler = Echo,
     recordings: Path = Path("recordings"),
-    plan: Callable[[str], CallPlan] | None = None,
+    plan: Callable[[str, str], CallPlan] | None = None,
     **options: Any,
 ) -> T:
     """Run a scenario in virtual time; the pages that it opens are left at its end."""
@@ -150,7 +150,7 @@ def with_phones(
 
             formats: list[str] = []
 
-            def answer(format: str) -> CallPlan:
+            def answer(format: str, _path: str) -> CallPlan:
                 formats.append(format)
                 return CallPlan(Target(f"http://agent.test/answer?format={format}"))
 

@@ -44,6 +44,13 @@ def test_with_a_format_the_page_answers_and_the_agent_hears_of_the_end() -> None
     assert plan.hangup == Target(f"{AGENT}/hangup")
 
 
+def test_a_path_is_that_of_the_answer() -> None:
+    path = "?path=%2Fshops%2Fparis"
+    assert planned().plan("", "/shops/paris").answer == Target(f"{AGENT}/answer{path}")
+    both = planned().plan("audio/x-mulaw;rate=8000", "/a").answer
+    assert both == Target(f"{PAGE}/answer?format=audio%2Fx-mulaw%3Brate%3D8000&path=%2Fa")
+
+
 def test_a_format_that_plivo_does_not_stream_is_refused() -> None:
     with pytest.raises(ValueError, match="audio/x-mulaw;rate=8000"):
         planned().plan("audio/x-l16;rate=44100")
@@ -57,12 +64,12 @@ async def test_the_agents_xml_gets_the_format() -> None:
         return httpx.Response(200, content=XML)
 
     account = Account()
-    response = await ask(answer, "?format=audio/x-l16;rate=24000", account)
+    response = await ask(answer, "?format=audio/x-l16;rate=24000&path=/a", account)
     (stream,) = ElementTree.fromstring(response.content)
     assert stream.attrib == {"bidirectional": "true", "contentType": "audio/x-l16;rate=24000"}
     assert stream.text == "ws://127.0.0.1:4000/stream?token=a"
     (request,) = asked
-    assert str(request.url) == f"{AGENT}/answer"
+    assert str(request.url) == f"{AGENT}/answer?path=%2Fa"
     assert request.content == b"CallUUID=1&From=%2B1+2"
     params = form_params([("CallUUID", "1"), ("From", "+1 2")])
     token = account.auth_token.get_secret_value()

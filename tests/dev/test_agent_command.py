@@ -5,7 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from mediaserver.cli.serving import serve_command
-from mediaserver.dev.agent_command import agent_command, watched_folders
+from mediaserver.dev.agent_command import agent_command, stream_paths, watched_folders
 from mediaserver.routes import Routes
 from mediaserver.settings import Settings
 
@@ -65,6 +65,11 @@ def test_what_is_for_production_does_not_count(
     assert settings.status_callback_url is None
     assert settings.public_url == "http://127.0.0.1:4000"
     assert settings.max_calls == 7
+
+
+def test_handlers_may_have_a_path_each() -> None:
+    specs = ["/sales=shop:Sales", "+14155550100=shop:Support", "shop.py:Agent", "/b=c.py"]
+    assert stream_paths(specs) == ["/sales", "/b"]
 
 
 def test_the_working_folder_is_watched(tmp_path: Path) -> None:

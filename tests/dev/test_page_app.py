@@ -19,6 +19,7 @@ from mediaserver.sandbox.account import Account
 
 
 PAGE = "http://127.0.0.1:8090"
+PATHS = ("/sales", "/support")
 
 
 class Phones:
@@ -33,7 +34,9 @@ def made(admin: httpx.AsyncClient) -> tuple[ASGIApp, AgentServer]:
     agent = AgentServer(["true"], {}, admin, spec="my_agent:Agent")
     sandbox = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("the sandbox"))])
     answer = AgentAnswer("http://127.0.0.1:4000", PAGE, Account(), admin)
-    app = create_page_app(agent, answer, Phones(), admin=admin, sandbox=sandbox, port=8090)
+    app = create_page_app(
+        agent, answer, Phones(), admin=admin, sandbox=sandbox, port=8090, paths=PATHS
+    )
     return app, agent
 
 
@@ -67,6 +70,7 @@ async def test_the_page_is_told_what_there_is() -> None:
         "phone": True,
         "audio": True,
         "past": True,
+        "paths": ["/sales", "/support"],
         "token": False,
     }
 

@@ -146,7 +146,7 @@ def test_a_call_that_rings_can_be_declined(what: str) -> None:
 
 
 def test_a_call_that_nobody_answers_ends() -> None:
-    def plan(_format: str) -> CallPlan:
+    def plan(_format: str, _path: str) -> CallPlan:
         return CallPlan(None, ring_timeout=20)
 
     async def scenario(town: Neighbourhood) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -371,7 +371,7 @@ def test_in_a_call_errors_harm_nothing() -> None:
 def test_why_there_can_be_no_call_is_told_and_the_phone_is_free_again() -> None:
     reasons: list[Exception] = [PhoneRequestError("the agent does not run"), ValueError("no mp3")]
 
-    def plan(_format: str) -> CallPlan:
+    def plan(_format: str, _path: str) -> CallPlan:
         raise reasons.pop(0)
 
     async def scenario(town: Neighbourhood) -> list[str]:

@@ -93,12 +93,15 @@ def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) 
 
 
 def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
+    server.offers["paths"] = ["/a", "/b"]
     page = opened()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Path of the stream").fill("/b")
     page.get_by_role("button", name="Have it call you").click()
     until(page, lambda: server.asked)
-    assert server.asked == [
-        {"do": "call me", "from": "+14155550199", "to": "+14155550100", "format": ""}
-    ]
+    numbers = {"from": "+14155550199", "to": "+14155550100"}
+    asked = {"do": "call me", **numbers, "format": "", "name": "Ada", "path": "/b"}
+    assert server.asked == [asked]
     server.ring(what="incoming", call="c1", **{"from": "+14155550199", "to": "+14155550100"})
     page.get_by_text("+14155550199 is calling").wait_for()
     page.get_by_role("button", name="Answer").click()

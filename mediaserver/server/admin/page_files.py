@@ -27,6 +27,8 @@ class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether there is a phone, at /phone."""
     audio: bool = False
     """Whether calls can be followed with their audio."""
+    paths: tuple[str, ...] = ()
+    """Of the streams that the phone can be joined to; empty if the dialled number tells."""
     past: bool = False
     """Whether calls that have ended can be looked at, at /past."""
     token: bool = False

@@ -76,6 +76,7 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
         "phone": False,
         "audio": False,
         "past": False,
+        "paths": [],
         "token": False,
     }
     settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True, capture=tmp_path)
