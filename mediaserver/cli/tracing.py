@@ -92,6 +92,8 @@ def _take(line: dict[str, Any], file: TracedAudio | None, *, as_json: bool) -> N
         file.take(line)
     if line["what"].startswith("audio ") and "payload" in line:
         return
+    if line["what"] == "loudness" and not as_json:
+        return  # It is for pictures.
     typer.echo(
         printable_json(json.dumps(line, ensure_ascii=False)) if as_json else line_for_people(line)
     )

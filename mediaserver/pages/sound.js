@@ -52,10 +52,10 @@ export class Sound {
     this._draw(samples, at, this.rate);
   }
 
-  /** Shows audio from the start of the call on, of which only the picture is kept. */
-  picture(samples, rate) {
-    this.end = samples.length / rate;
-    this._draw(samples, 0, rate);
+  /** Shows audio from a time on, of which only the picture is kept. */
+  picture(samples, rate, at = 0) {
+    this.end = at + samples.length / rate;
+    this._draw(samples, at, rate);
   }
 
   _draw(samples, at, rate) {
@@ -67,7 +67,7 @@ export class Sound {
     }
     // Peak by peak, and within it sample by sample.
     for (let place = Math.max(0, Math.floor(at * PEAKS)), index = 0; index < samples.length; place++) {
-      const end = Math.min(samples.length, Math.ceil(((place + 1) / PEAKS - at) * rate));
+      const end = Math.min(samples.length, Math.ceil(((place + 1) / PEAKS - at) * rate - 1e-6));
       let loudest = this.peaks[place];
       for (; index < end; index++) loudest = Math.max(loudest, Math.abs(samples[index]));
       this.peaks[place] = loudest;

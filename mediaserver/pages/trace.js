@@ -3,7 +3,7 @@
 // The lines are those of GET /calls/ID/trace: docs/observing.md, "Follow a live call".
 
 import { audioFormat } from "./formats.js";
-import { Sound } from "./sound.js";
+import { PEAKS, Sound } from "./sound.js";
 
 /** Lines of the wire that are kept. */
 const MOST_WIRE = 2000;
@@ -124,6 +124,17 @@ export class Trace {
     const heardAt = needed(line, "heard_at");
     this.agent.add(this.decode(line.payload), heardAt);
     this._resumed(heardAt);
+  }
+
+  /** Where nobody may hear the call, there is still a picture of it. */
+  _loud(line) {
+    for (const [sound, runs] of [[this.caller, line.caller], [this.agent, line.agent]]) {
+      for (const [at, ...peaks] of runs) {
+        if (!isNumber(at, LONGEST)) throw new Error("its time is not a number that it can be");
+        sound.picture(peaks, PEAKS, at);
+      }
+    }
+    if (line.agent.length) this._resumed(line.agent.at(-1)[0]);
   }
 
   _audioCut(line) {
@@ -328,6 +339,7 @@ const TAKES = new Map(Object.entries({
   "audio received": "_audioReceived",
   "audio sent": "_audioSent",
   "audio cut": "_audioCut",
+  "loudness": "_loud",
   "caller speaks": "_speaks",
   "hears": "_hears",
   "taken for noise": "_noise",

@@ -16,6 +16,7 @@ LINES = [
     {"at": 12.3456, "what": "interrupt", "unheard": 0.52},
     {"at": 13.0, "what": "audio sent", "heard_at": 13.5, "payload": "//8="},
     {"what": "lines missed", "lines": 7},
+    {"at": 13.9, "what": "loudness", "caller": [[13.0, 0.5]], "agent": []},
     {"at": 14.0, "what": "stream ended", "reason": "stop"},
 ]
 
@@ -75,6 +76,7 @@ def test_programs_get_json(followed: Followed) -> None:
     assert [json.loads(line)["what"] for line in told.stdout.splitlines()] == [
         "interrupt",
         "lines missed",
+        "loudness",
         "stream ended",
     ]
 

@@ -56,6 +56,26 @@ def test_a_pause_moves_the_words_that_were_not_heard(traced: Callable[..., Any])
     assert traced(lines, "[3.4, 3.51].map((now) => heard(now)[0])") == ["One", "One two."]
 
 
+def test_where_nobody_may_hear_there_is_a_picture(traced: Callable[..., Any]) -> None:
+    lines = [
+        START,
+        line(1.0, "says", words="One two."),
+        line(1.0, "spoken", words="One two.", heard_in=0.5),
+        line(1.2, "audio cut", heard_at=1.2),
+        line(2.0, "loudness", caller=[[1.0, 0.5, 0.25]], agent=[[1.205, *[0.75] * 50]]),
+        line(3.0, "loudness", caller=[["x", 1]], agent=[]),
+    ]
+    script = (
+        "[trace.caller.peak(1, 1.01), trace.caller.peak(1.01, 1.02), trace.agent.peak(1.6, 1.7)]"
+    )
+    assert traced(lines, script) == [0.5, 0.25, 0.75]
+    assert traced(lines, "[heard(1.4)[0], heard(1.6)[0], trace.happened.length]") == [
+        "",
+        "One two.",
+        1,
+    ]
+
+
 def test_after_a_turn_the_agents_memory_says_what_was_heard(traced: Callable[..., Any]) -> None:
     lines = [
         START,

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from audiocodecs import AudioFormat
 from mediaserver.call import Clock, StreamCounters
 from mediaserver.call.follower import STREAM_ENDED, decision_json
 from mediaserver.protocol import (
@@ -23,6 +24,7 @@ from mediaserver.protocol import (
     decode_command,
     decode_event,
 )
+from mediaserver.server.admin.loudness import Loudness
 
 
 MOST_LINES: Final = 5_000
@@ -33,6 +35,12 @@ MOST_BYTES: Final = 1_000_000
 
 _SUMMARY_SECONDS: Final = 1.0
 """Seconds of media that one line sums up."""
+
+_JITTER: Final = 0.1
+"""Seconds by which audio of the caller may come early or late."""
+
+_EXACT: Final = 0.002
+"""Seconds by which audio that is heard without a gap may seem to have one."""
 
 _LONGEST: Final = 2_000
 """Characters of a text in a line."""
@@ -78,6 +86,10 @@ class TracedStart(Protocol):
     """What of a stream that has started a trace needs, as `Started` has it."""
 
     @property
+    def format(self) -> AudioFormat:
+        """The format of the audio."""
+
+    @property
     def playout(self) -> TracedPlayout:
         """What is on its way to the caller."""
 
@@ -108,8 +120,8 @@ class CallTrace:
         lag: returns the present lag of the event loop, in seconds.
 
     Attributes:
-        audio: whether each piece of audio has a line, with its payload; otherwise one line sums up
-            the media of a second.
+        audio: whether each piece of audio has a line, with its payload; otherwise one line says how
+            loud the media of a second are.
         ended: whether the stream has ended, so that no line follows.
         changed: called when there is one more line.
 
@@ -136,6 +148,7 @@ class CallTrace:
         self._seconds = self._seconds_now()
         self._frames_in = self._frames_out = 0
         self._summed_up = clock()
+        self._loudness: tuple[Loudness, Loudness] | None = None
         self.audio = False
         self.ended = False
         self.changed: list[Callable[[], object]] = []
@@ -192,14 +205,19 @@ class CallTrace:
         command = decode_command(message)
         if isinstance(command, PlayAudio):
             self._frames_out += 1
+            heard = self._heard_at(command)
             if self.audio:
-                self._note_sent_audio(command)
+                payload = base64.b64encode(command.payload).decode()
+                self._note("audio sent", heard_at=round(heard, 4), payload=payload)
+            elif (loudness := self._of_sides()) is not None:
+                loudness[1].add(bytes(command.payload), heard)
         else:
             details = msgspec.to_builtins(command)
             if isinstance(command, SendDtmf) and not self._personal_data:
                 details["digits"] = HIDDEN_WORDS
             self._note("sent", command=type(command).__name__, **details)
         if isinstance(command, ClearAudio):
+            self._note_loudness()
             self._note_cut()
         self._look()
 
@@ -210,6 +228,8 @@ class CallTrace:
             return
         self._look()
         self.ended = what == STREAM_ENDED
+        if self.ended:
+            self._note_loudness()
         self._note(what, **details)
 
     # Lines
@@ -225,6 +245,8 @@ class CallTrace:
                     chunk=event.chunk,
                     payload=base64.b64encode(event.payload).decode(),
                 )
+            elif event.track != "outbound" and (loudness := self._of_sides()) is not None:
+                loudness[0].add(event.payload, self._now() - loudness[0].seconds(event.payload))
             return
         details: dict[str, object] = {}
         if isinstance(event, Start):
@@ -244,15 +266,32 @@ class CallTrace:
             }
         self._note("received", **{"event": type(event).__name__, **details, "bytes": size})
 
-    def _note_sent_audio(self, command: PlayAudio) -> None:
+    def _now(self) -> float:
+        """Return the seconds since the stream started."""
+        return self._clock() - self._began
+
+    def _heard_at(self, command: PlayAudio) -> float:
+        """Return when the caller hears the beginning of audio that was just sent."""
         playout = self._playout
-        payload = bytes(command.payload)
-        heard = self._clock() if playout is None else playout.heard_at(playout.sent - len(payload))
-        self._note(
-            "audio sent",
-            heard_at=round(heard - self._began, 4),
-            payload=base64.b64encode(payload).decode(),
-        )
+        if playout is None:
+            return self._now()
+        return playout.heard_at(playout.sent - len(command.payload)) - self._began
+
+    def _of_sides(self) -> tuple[Loudness, Loudness] | None:
+        """Return how loud the caller is, and what they hear, if their format is known."""
+        started = self._session.started
+        if self._loudness is None and started is not None:
+            self._loudness = (
+                Loudness(started.format, _JITTER),
+                Loudness(started.format, _EXACT),
+            )
+        return self._loudness
+
+    def _note_loudness(self) -> None:
+        if self._loudness is not None:
+            caller, agent = (side.take() for side in self._loudness)
+            if caller or agent:
+                self._note("loudness", caller=caller, agent=agent)
 
     def _note_cut(self) -> None:
         """Note from when on the caller hears nothing of what was sent."""
@@ -285,6 +324,7 @@ class CallTrace:
                 unheard=0.0 if playout is None else round(playout.unheard, 3),
                 loop_lag=round(self._lag(), 4),
             )
+            self._note_loudness()
             self._frames_in = self._frames_out = 0
             self._summed_up = now
 

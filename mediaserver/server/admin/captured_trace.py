@@ -56,9 +56,10 @@ def captured_lines(
     clock = _LineClock()
     reader = _Reader(wire)
     start, began = reader.start()
-    playout = CapturedPlayout(clock, _format(head, start).bytes_per_second)
+    form = _format(head, start)
+    playout = CapturedPlayout(clock, form.bytes_per_second)
     trace = CallTrace(
-        _CapturedSession(StreamCounters(), _CapturedStart(playout)),
+        _CapturedSession(StreamCounters(), _CapturedStart(form, playout)),
         clock=clock,
         began=began,
         personal_data=personal_data,
@@ -127,6 +128,7 @@ class _LineClock:
 
 @dataclass(frozen=True, slots=True)
 class _CapturedStart:
+    format: AudioFormat
     playout: CapturedPlayout
 
 

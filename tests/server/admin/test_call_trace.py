@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ class Traced:
             heard_at=lambda position: 101.5 + position / 8000,
         )
         session: Any = SimpleNamespace(
-            counters=self.counters, started=SimpleNamespace(playout=playout)
+            counters=self.counters, started=SimpleNamespace(format=MULAW_8K, playout=playout)
         )
         self.trace = CallTrace(
             session, clock=lambda: self.now, began=100.0, lag=lambda: 0.03, **settings
@@ -94,7 +95,8 @@ def test_media_are_summed_up_once_a_second() -> None:
     for _ in range(50):
         traced.trace.received(media())
         traced.now += 0.021
-    (line,) = traced.lines()
+    line, loudness = traced.lines()
+    assert loudness["what"] == "loudness"
     assert line == {
         "at": pytest.approx(2.008, abs=0.03),
         "what": "media",
@@ -103,6 +105,38 @@ def test_media_are_summed_up_once_a_second() -> None:
         "unheard": 0.5,
         "loop_lag": 0.03,
     }
+
+
+def test_without_audio_a_line_says_how_loud_each_side_is() -> None:
+    traced = Traced()
+    loud = MULAW_8K.encode(np.full(160, 16_384, np.int16))
+    for _ in range(3):
+        traced.now += 0.02
+        traced.trace.received(media(loud))
+    traced.trace.sent(encode_command(PlayAudio(loud + b"\xff" * 240, MULAW_8K)))
+    traced.trace.sent(encode_command(ClearAudio(STREAM_ID)))
+    _, loudness, cut = traced.lines()
+    ((at, *caller),) = loudness["caller"]
+    assert at == 1.0
+    assert caller == pytest.approx([0.5] * 6, abs=0.02)
+    ((heard_at, *agent),) = loudness["agent"]
+    assert heard_at == 1.55
+    assert agent == pytest.approx([0.5, 0.5, 0, 0, 0], abs=0.02)
+    assert cut["what"] == "audio cut"
+    traced.trace.received(media(loud))
+    traced.trace.decided(STREAM_ENDED, reason="stop")
+    assert [line["what"] for line in traced.lines()[3:]] == ["loudness", STREAM_ENDED]
+
+
+def test_before_the_format_is_known_nothing_is_loud() -> None:
+    session: Any = SimpleNamespace(counters=StreamCounters(), started=None)
+    trace = CallTrace(session, clock=lambda: 101.0, began=100.0)
+    trace.received(media())
+    trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
+    trace.audio = True
+    trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
+    lines, _ = trace.take(0, 10**9)
+    assert [json.loads(line).get("heard_at") for line in lines] == [1.0]
 
 
 def test_audio_has_its_payload_and_the_time_at_which_it_is_heard() -> None:
