@@ -255,7 +255,7 @@ def _level(spectra: _Spectra) -> npt.NDArray[np.float64]:
 
 
 def shift(told: Sequence[float], found: Sequence[float]) -> float | None:
-    """Return by how much later beginnings were told than found: what most of them agree on.
+    """Return by how much later edges of spells were told than found: what most of them agree on.
 
     None if less than half of those that were told were found so.
     """

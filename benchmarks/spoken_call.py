@@ -24,7 +24,7 @@ from benchmarks.heard_passages import (
 )
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.espeak import speak
-from mediaserver.sandbox.audio.speech import SpeechDetector
+from mediaserver.sandbox.audio.speech import SpeechDetector, Spells
 
 
 QUESTION, INTERRUPTION = "I need a new passport.", "Where can I find you?"
@@ -98,8 +98,7 @@ class HeardCall:
         spells: when the agent was heard.
         clears: when audio was dropped, and how much.
         gaps: short breaks in the audio.
-        audio: all that was heard, at 16 kHz.
-        begins: when `audio` begins.
+        audio: all that its page got, at 16 kHz. A page that is slow misses some of it.
 
     """
 
@@ -107,7 +106,6 @@ class HeardCall:
     clears: tuple[tuple[float, float], ...]
     gaps: tuple[tuple[float, float], ...]
     audio: Samples
-    begins: float
 
 
 @dataclass(frozen=True)
@@ -233,18 +231,11 @@ def shown_call(watched: WatchedPage) -> ShownCall:
 def heard_call(watched: WatchedPage, call: str) -> HeardCall:
     """Return what the phone measured in the call that is over."""
     (told,) = watched.line.measured(call, "heard")
-    audio = watched.line.audio
-    spells = [(begin, end) for begin, end in told["spells"]]
-    found = [begin for begin, _ in sounds(audio, L16_16K.rate)]
-    begins = shift([begin for begin, _ in spells], found)
-    if begins is None:
-        raise BenchmarkError("the page did not get the audio that its phone has heard")
     return HeardCall(
-        spells=tuple(spells),
+        spells=tuple((begin, end) for begin, end in told["spells"]),
         clears=tuple((at, seconds) for at, seconds in told["clears"]),
         gaps=tuple((at, seconds) for at, seconds in told["gaps"]),
-        audio=audio,
-        begins=begins,
+        audio=watched.line.audio,
     )
 
 
@@ -267,23 +258,28 @@ def difference(
         within: seconds by which the two may differ about where a word was cut.
 
     """
+    spells = Spells(L16_16K.rate // 5)
+    for begin, end in sounds(heard.audio, L16_16K.rate):
+        spells.add(round(begin * L16_16K.rate), round(end * L16_16K.rate))
+    got = [edge / L16_16K.rate for spell in spells.spells for edge in spell]
+    told = [edge for spell in heard.spells for edge in spell]
     replies = []
     for index, reply in enumerate(shown.replies):
         following = shown.replies[index + 1 : index + 2]
-        until = following[0].at + _MARGIN if following else np.inf
+        since, until = reply.at - _MARGIN, following[0].at + _MARGIN if following else np.inf
+        begins = shift([each for each in told if since < each < until], got)
+        if begins is None:
+            raise BenchmarkError(f"the page did not get what its phone heard after {since:.1f} s")
         found = find_clips(
             clips_of(reply.texts, voice, shown.format),
             heard.audio,
-            since=reply.at - _MARGIN - heard.begins,
-            until=until - heard.begins,
+            since=since - begins,
+            until=until - begins,
         )
         on_its_clock = [
             HeardClip(
                 each.clip,
-                tuple(
-                    stretch._replace(heard=stretch.heard + heard.begins)
-                    for stretch in each.stretches
-                ),
+                tuple(stretch._replace(heard=stretch.heard + begins) for stretch in each.stretches),
             )
             for each in found
         ]

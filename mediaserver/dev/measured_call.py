@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mediaserver.sandbox.calls.call import SandboxCall
@@ -13,7 +13,8 @@ from mediaserver.sandbox.wire.ledger import TimelineEntry
 class MeasuredCall:
     """Passes on each entry of a call's diary as it is made, and at the end what was heard.
 
-    Times are seconds: `call_at` since the call was placed, all others since the stream started.
+    Times are seconds: `call_at` since the call was placed, all others since the stream started,
+    which is when its `start` was sent, as for the server.
 
     Args:
         call: The call; what has happened in it already is passed on at once.
@@ -25,8 +26,9 @@ class MeasuredCall:
         self._call = call
         self._tell = tell
         self._stream: ActiveStream | None = None
-        # When the stream started, in seconds since the call was placed.
-        self._started = 0.0
+        # When the stream started, in seconds since the call was placed; and by how much earlier its
+        # first frame had begun, from which the carrier counts.
+        self._started = self._earlier = 0.0
         for entry in call.diary.timeline:
             self._pass_on(entry)
         call.diary.on_entry = self._pass_on
@@ -34,8 +36,8 @@ class MeasuredCall:
     def _pass_on(self, entry: TimelineEntry) -> None:
         if entry.kind == "stream_opened" and (stream := self._call.streams.active) is not None:
             self._stream = stream
-            # It is told while it opens, which is up to 20 ms after its first frame began.
-            self._started = entry.time - stream.media.seconds
+            # It is told when `start` has been sent, from which the server counts.
+            self._started, self._earlier = entry.time, stream.media.seconds
         message: dict[str, Any] = {
             "what": "measured",
             "call": self._call.uuid,
@@ -59,25 +61,27 @@ class MeasuredCall:
             "call": self._call.uuid,
             "kind": "heard",
             "stream": stream.record.stream_id,
-            "spells": _rounded(playback.spells if playback else ()),
-            "gaps": _rounded(playback.gaps if playback else ()),
-            "pauses": _rounded(playback.pauses if playback else ()),
-            "clears": _rounded(ledger.clears),
+            "spells": [
+                [self._since(begin), self._since(end)]
+                for begin, end in (playback.spells if playback else ())
+            ],
+            "gaps": self._begun(playback.gaps if playback else ()),
+            "pauses": self._begun(playback.pauses if playback else ()),
+            "clears": self._begun(ledger.clears),
             "checkpoints": [
                 {
                     "name": each.name,
-                    "requested": _rounded_time(each.requested),
-                    "played": _rounded_time(each.played),
-                    "cleared": _rounded_time(each.cleared),
+                    "requested": self._since(each.requested),
+                    "played": self._since(each.played),
+                    "cleared": self._since(each.cleared),
                 }
                 for each in ledger.checkpoints
             ],
         }
 
+    def _begun(self, times: Iterable[tuple[float, float]]) -> list[list[float | None]]:
+        """Return when each began, and its seconds."""
+        return [[self._since(began), round(seconds, 4)] for began, seconds in times]
 
-def _rounded(pairs: Any) -> list[list[float]]:
-    return [[round(one, 4), round(other, 4)] for one, other in pairs]
-
-
-def _rounded_time(time: float | None) -> float | None:
-    return None if time is None else round(time, 4)
+    def _since(self, time: float | None) -> float | None:
+        return None if time is None else round(time - self._earlier, 4)

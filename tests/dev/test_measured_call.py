@@ -50,15 +50,15 @@ def test_times_in_a_stream_count_from_its_start_as_well() -> None:
     call.diary.tell("agent_speaks", at=call.now - 0.02)
 
     opened, speaks = call.told
-    assert (opened["call_at"], opened["at"]) == (2.0, 0.015)
-    assert (speaks["call_at"], speaks["at"], speaks["stream"]) == (2.98, 0.995, "s1")
+    assert (opened["call_at"], opened["at"]) == (2.0, 0.0)
+    assert (speaks["call_at"], speaks["at"], speaks["stream"]) == (2.98, 0.98, "s1")
 
 
 def test_at_the_end_of_a_stream_all_that_was_heard_is_told() -> None:
     call = Call()
     call.measured()
     playback = SimpleNamespace(spells=[(0.5, 1.23456)], gaps=[(0.7, 0.06)], pauses=[(1.23456, 2.0)])
-    ledger = call.open("s1", since=0.0, playback=playback)
+    ledger = call.open("s1", since=0.01, playback=playback)
     ledger.checkpoint_requested(0.4, "one")
     ledger.checkpoint_played(1.23)
     ledger.checkpoint_requested(1.5, "two")
@@ -70,13 +70,13 @@ def test_at_the_end_of_a_stream_all_that_was_heard_is_told() -> None:
         "call": "c1",
         "kind": "heard",
         "stream": "s1",
-        "spells": [[0.5, 1.2346]],
-        "gaps": [[0.7, 0.06]],
-        "pauses": [[1.2346, 2.0]],
-        "clears": [[1.6, 0.3]],
+        "spells": [[0.49, 1.2246]],
+        "gaps": [[0.69, 0.06]],
+        "pauses": [[1.2246, 2.0]],
+        "clears": [[1.59, 0.3]],
         "checkpoints": [
-            {"name": "one", "requested": 0.4, "played": 1.23, "cleared": None},
-            {"name": "two", "requested": 1.5, "played": None, "cleared": 1.6},
+            {"name": "one", "requested": 0.39, "played": 1.22, "cleared": None},
+            {"name": "two", "requested": 1.49, "played": None, "cleared": 1.59},
         ],
     }
 
