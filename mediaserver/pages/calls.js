@@ -115,6 +115,6 @@ function listed({ call, more, wrong }, open) {
   const { id } = call;
   const inside = [numbers(call), element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
   if (wrong) inside.push(element("small", { class: "wrong", text: wrong }));
-  const settings = { type: "button", disabled: id === null, "data-id": id, "aria-current": String(id === current), click: () => open(call) };
+  const settings = { type: "button", disabled: id === null, "data-id": id, "aria-current": String(id !== null && id === current), click: () => open(call) };
   return element("li", {}, element("button", settings, ...inside));
 }

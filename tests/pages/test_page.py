@@ -200,6 +200,11 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     seconds = "() => document.getElementById('recording').duration"
     page.wait_for_function(f"() => ({seconds})() > 0")
     assert page.evaluate(seconds) == pytest.approx(3.2, abs=0.05)
+    # What is clicked is where the recording goes on.
+    page.locator("#words").get_by_text("Do you have tea?").click()
+    assert page.evaluate("() => document.getElementById('recording').currentTime") == 2.0
+    page.locator("#waveforms").click(position={"x": 5, "y": 50})
+    assert page.evaluate("() => document.getElementById('recording').currentTime") < 0.5
 
 
 def test_a_call_without_a_stream_is_said_so(opened: Opened, server: FakeServer) -> None:
@@ -278,7 +283,9 @@ def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> N
     page.get_by_label("Fault").select_option("the handler failed")
     page.get_by_role("button", name="Search").click()
     page.get_by_text("nothing was kept to show").wait_for()
+    assert page.locator("#past [aria-current=true]").count() == 0
     page.get_by_role("button", name="caller hung up").click()
+    page.locator("#past [aria-current=true]", has_text="caller hung up").wait_for()
     page.get_by_text("Ended after 6.5 s").wait_for()
     assert server.queries[0] == {}
     until = server.queries[1].pop("until")
