@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -132,6 +132,8 @@ class BrowserPhones:
 
     async def _ring(self, live: LivePerson, ringing: RingingCall) -> Pickup:
         phone = self._idle()
+        for each in self._phones:
+            each.rings(ringing.call_uuid)
         return "no answer" if phone is None else await phone.ring(live, ringing)
 
 
@@ -152,6 +154,8 @@ class _BrowserPhone:
         # The call under way, and the person in it; the person alone while the call is placed.
         self._call: SandboxCall | None = None
         self._live: LivePerson | None = None
+        # The call to this phone that it has asked for, until it rings.
+        self._awaited: SandboxCall | None = None
         # Decides about the call that rings.
         self._decision: asyncio.Future[Pickup] | None = None
         # The troubles of this phone's calls.
@@ -190,6 +194,11 @@ class _BrowserPhone:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def rings(self, call_uuid: str) -> None:
+        """Note that a call rings, here or on another phone."""
+        if self._awaited is not None and self._awaited.uuid == call_uuid:
+            self._awaited = None
 
     async def ring(self, live: LivePerson, ringing: RingingCall) -> Pickup:
         """Ring, and return what the person decides."""
@@ -233,18 +242,22 @@ class _BrowserPhone:
                 await self._dial(request)
             case PhoneIsCalled():
                 self._require_idle()
-                await self._exchange.call(
+                call = await self._exchange.call(
                     request.to,
                     caller=request.caller,
                     plan=self._plan(request.format, request.path),
                     caller_name=request.name,
                 )
+                if not call.rang:
+                    self._awaited = call
+                    self._start(self._watch_awaited(call))
             case PhoneAnswers():
                 self._decide("answer")
             case PhoneRejects():
                 self._decide("reject")
             case PhoneHangsUp():
-                self._require_call()
+                if self._awaited is None:
+                    self._require_call()
                 self._hang_up()
             case PhoneHolds(on=on):
                 self._require_call().hold(on)
@@ -259,7 +272,7 @@ class _BrowserPhone:
 
     async def _dial(self, asked: PhoneDials) -> None:
         self._require_idle()
-        live = LivePerson()
+        self._live = live = LivePerson()
         try:
             await self._equip(live)
             call = await self._exchange.dial_in(
@@ -282,6 +295,8 @@ class _BrowserPhone:
 
     def _hang_up(self) -> None:
         call = self._call
+        if self._awaited is not None:
+            self._awaited.hang_up_by_api()
         if self._decision is not None and not self._decision.done():
             self._decision.set_result("reject")
         elif call is not None and call.line is not None:
@@ -297,7 +312,8 @@ class _BrowserPhone:
         if asked.silent is not None:
             self._silent = asked.silent
         if self._live is not None:
-            await self._equip(self._live)
+            # The voice goes on while a noise is made.
+            self._start(self._equip(self._live))
         self._tell("troubles", **self._troubles())
 
     def _troubles(self) -> dict[str, Any]:
@@ -322,8 +338,7 @@ class _BrowserPhone:
     # The call
 
     async def _equip(self, live: LivePerson) -> None:
-        """Take a person for this phone, with its troubles."""
-        self._live = live
+        """Give a person this phone's ear and its troubles."""
         live.hear = self._hear
         live.silent = self._silent
         live.network.trouble(jitter=self._network.jitter, loss=self._network.loss)
@@ -331,7 +346,10 @@ class _BrowserPhone:
         if not self._noise:
             live.noise = None
         elif now is None or (now.kind, now.level) != wanted:
-            live.noise = await asyncio.to_thread(BackgroundNoise, *wanted)
+            noise = await asyncio.to_thread(BackgroundNoise, *wanted)
+            # Another may have been asked for meanwhile.
+            if wanted == (self._noise, self._noise_level):
+                live.noise = noise
 
     def _hear(self, frame: Samples) -> None:
         self._outgoing.put_audio(frame.astype("<i2", copy=False).tobytes())
@@ -340,9 +358,19 @@ class _BrowserPhone:
         """Tell the page what happens in a call from now on."""
         self._call = call
         MeasuredCall(call, self._outgoing.put)
-        task = asyncio.create_task(self._watch(call))
+        self._start(self._watch(call))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _watch_awaited(self, call: SandboxCall) -> None:
+        """Tell the page if a call that it asked for is over before it rings."""
+        hangup = await call.wait_hung_up()
+        if self._awaited is call:
+            self._awaited = None
+            self._tell("error", error=f"the call ended before it rang: {hangup.cause.name}")
 
     async def _watch(self, call: SandboxCall) -> None:
         """Tell the page when a call is answered, and when it is over."""
@@ -372,6 +400,8 @@ class _BrowserPhone:
     def _require_idle(self) -> None:
         if not self.idle:
             raise PhoneRequestError("this phone has a call: hang up first")
+        if self._awaited is not None:
+            raise PhoneRequestError("a call to this phone is on its way: it rings in a moment")
 
     def _require_call(self) -> LivePerson:
         if self._call is None or self._live is None:

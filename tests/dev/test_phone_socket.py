@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,36 @@ def test_a_call_of_the_application_rings_and_is_answered_by_the_person() -> None
         "call rings",
         "call answered",
     ]
+
+
+def test_until_the_call_that_was_asked_for_rings_there_is_no_other() -> None:
+    async def scenario(town: Neighbourhood) -> Page:
+        page = town.page()
+        for what in ("call me", "call me", "dial"):
+            page.do(what, to=CALLER if what == "call me" else AGENT, from_=AGENT)
+        await page.told("incoming")
+        page.do("answer")
+        await page.told("answered")
+        return page
+
+    page = with_phones(scenario)
+
+    assert [each["error"] for each in page.all_told("error")] == [
+        "a call to this phone is on its way: it rings in a moment"
+    ] * 2
+    assert len(page.all_told("incoming")) == 1
+
+
+def test_a_call_that_was_asked_for_can_be_given_up_before_it_rings() -> None:
+    async def scenario(town: Neighbourhood) -> list[str]:
+        page = town.page()
+        page.do("call me", to=CALLER, from_=AGENT)
+        page.do("hangup")
+        await page.told("error")
+        await call_of(page)
+        return [each["error"] for each in page.all_told("error")]
+
+    assert with_phones(scenario) == ["the call ended before it rang: Canceled"]
 
 
 @pytest.mark.parametrize("what", ["reject", "hangup"])
@@ -263,6 +294,33 @@ def test_troubles_are_kept_for_the_calls_to_come() -> None:
     assert page.heard() == [], "a silent caller's voice is not heard"
     spoke = page.all_told("measured", "caller speaks")
     assert len(spoke) == 1, "the noise was heard"
+
+
+def test_the_voice_goes_on_while_a_noise_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def made_slowly(make: Callable[..., Any], *arguments: Any) -> Any:
+        await asyncio.sleep(1)
+        return make(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", made_slowly)
+
+    async def scenario(town: Neighbourhood) -> Page:
+        page = town.page()
+        await call_of(page)
+        page.do("troubles", noise="hiss", noise_level=-60)
+        page.do("troubles", noise="hum", noise_level=-60)
+        page.do("troubles", noise="")
+        await page.say(tone(2))
+        await asyncio.sleep(0.5)
+        page.do("hangup")
+        await page.told("ended")
+        return page
+
+    page = with_phones(scenario)
+
+    assert len(page.heard()) in range(99, 103)
+    assert page.heard()[-1] - page.heard()[0] < 2.05
+    loudest = [np.abs(frame).max() for time, frame in page.frames[-15:]]
+    assert max(loudest) == 0, "the noise that was asked for last is none"
 
 
 def test_a_stall_is_heard_as_a_gap_or_a_pause() -> None:
