@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodecs import Samples
 from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
@@ -164,10 +165,8 @@ class JitterBuffer:
             return self._next(frame)
         samples = self._next(frame + longest)
         # Where the audio is most like its beginning.
-        cut = self._nearest(
-            samples[:blend],
-            {cut: samples[cut : cut + blend] for cut in range(self._shortest, longest + 1)},
-        )
+        distances = _distances(samples[:blend], samples[self._shortest : longest + blend])
+        cut = self._shortest + int(distances.argmin())
         joined = _blended(samples[:blend], samples[cut : cut + blend])
         self._put_back(samples[frame + cut :])
         self._surplus -= cut
@@ -181,14 +180,10 @@ class JitterBuffer:
         samples = self._next(held)
         known = np.concatenate([self._last, samples])
         end, blend = len(known), self._blend
-        # Where the audio is most like its end.
-        period = self._nearest(
-            known[end - blend :],
-            {
-                period: known[end - period - blend : end - period]
-                for period in range(self._shortest, self._longest + 1)
-            },
-        )
+        # Where the audio is most like its end; of several places, the nearest to it.
+        before = known[end - self._longest - blend : end - self._shortest]
+        distances = _distances(known[end - blend :], before)[::-1]
+        period = self._shortest + int(distances.argmin())
         again = np.tile(known[end - period :], -(-missing // period))
         # What was given out cannot be blended any more.
         blend = min(blend, held)
@@ -200,11 +195,6 @@ class JitterBuffer:
         self.lengthened += 1
         self._watch_longer()
         return longer[: self._frame]
-
-    @staticmethod
-    def _nearest(wanted: Samples, found: dict[int, Samples]) -> int:
-        reference = wanted.astype(np.float64)
-        return min(found, key=lambda place: float(np.square(found[place] - reference).sum()))
 
     def _put_back(self, samples: Samples) -> None:
         if len(samples):
@@ -227,6 +217,13 @@ class JitterBuffer:
             pieces.append(piece)
             samples -= len(piece)
         return np.concatenate(pieces)
+
+
+def _distances(piece: Samples, audio: Samples) -> npt.NDArray[np.float64]:
+    """Return how much a piece differs from the audio, at each place where it fits."""
+    windows = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), len(piece))
+    distances: npt.NDArray[np.float64] = np.square(windows - piece).sum(axis=1)
+    return distances
 
 
 def _blended(one: Samples, other: Samples) -> Samples:
