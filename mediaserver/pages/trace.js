@@ -18,7 +18,8 @@ const LONGEST = 100_000;
 const NUMBERS = new Map([
   ...["at", "heard_at", "heard_in", "seconds"].map((name) => [name, LONGEST]),
   ...["end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard"].map((name) => [name, LONGEST]),
-  ...["timestamp", "times", "number"].map((name) => [name, 1000 * LONGEST]),
+  ...["times", "number"].map((name) => [name, 1000 * LONGEST]),
+  ["timestamp", Number.MAX_SAFE_INTEGER], // milliseconds, since any time: Plivo counts from 1970
   ["probability", 1],
 ]);
 

@@ -134,6 +134,16 @@ def test_audio_is_where_it_was_spoken_and_heard(traced: Callable[..., Any]) -> N
     ]
 
 
+def test_the_carriers_times_may_count_from_any_beginning(traced: Callable[..., Any]) -> None:
+    frames = [
+        line(0.02 * (number + 1), "audio received", timestamp=1_800_000_000_000 + 20 * number)
+        | {"track": "inbound", "payload": payload()}
+        for number in range(50)
+    ]
+    script = "[trace.caller.end, trace.caller.peak(0.5, 0.6) > 0.3, trace.happened.length]"
+    assert traced([START, *frames], script) == [pytest.approx(1.0), True, 0]
+
+
 def test_a_stall_does_not_move_what_the_caller_said(traced: Callable[..., Any]) -> None:
     def frame(number: int, at: float) -> dict[str, Any]:
         return line(at, "audio received", track="inbound", timestamp=20 * number, payload=payload())
