@@ -11,6 +11,8 @@ from mediaserver.agents.conversing.agent import Agent
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.routes import Route, Routes
 from mediaserver.testing import joined
+from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
+from mediaserver.testing.services import TimedSpeech, TimedTranscription
 from tests.agents.scripted_call import voice
 
 
@@ -87,3 +89,25 @@ def check_turns(turns: list[Turn]) -> None:
 
 
 HEARD = ["Hello?", "The weather in Rome?", "And in Oslo?", "Stop."]
+SPOKEN = [
+    RealtimeAnswer(text="Hello there."),
+    RealtimeAnswer(text="What can I do for you?"),
+    RealtimeAnswer(calls=[CallTool("weather", {"town": "Rome"})]),
+    RealtimeAnswer(text="It rains in Rome."),
+    RealtimeAnswer(text=LONG),
+    RealtimeAnswer(text="Sorry."),
+]
+"""What a realtime model answers in `converse`."""
+
+
+async def check_writing(model: Any) -> None:
+    """Have a language model, which answers in the same words, lead a call, and close it."""
+    async with calling(
+        WritingClerk,
+        language_model=model,
+        speech_to_text=TimedTranscription(HEARD),
+        text_to_speech=TimedSpeech(),
+    ) as (phone, agent):
+        turns = await converse(phone, agent)
+    await model.close()
+    check_turns(turns)

@@ -4,8 +4,7 @@ import pytest
 
 from mediaserver.agents.services.anthropic.model import AnthropicModel
 from mediaserver.testing.anthropic import AnthropicServer, AnthropicToolUse, anthropic_answers
-from mediaserver.testing.services import TimedSpeech, TimedTranscription
-from tests.agents.clerks import HEARD, LONG, WritingClerk, calling, check_turns, converse
+from tests.agents.clerks import LONG, check_writing
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +24,7 @@ async def test_a_call_with_a_language_model_of_anthropics() -> None:
         model = AnthropicModel(
             base_url=server.base_url, api_key=server.api_key, thinking="adaptive"
         )
-        async with calling(
-            WritingClerk,
-            language_model=model,
-            speech_to_text=TimedTranscription(HEARD),
-            text_to_speech=TimedSpeech(),
-        ) as (phone, agent):
-            turns = await converse(phone, agent)
-        await model.close()
-        check_turns(turns)
+        await check_writing(model)
         assert server.refused == []
         asked = [each.params["messages"] for each in server.messages.received]
     assert [block["text"] for message in asked[0] for block in message["content"]] == [

@@ -10,9 +10,17 @@ from mediaserver.testing.gemini import (
     GeminiToolCall,
     answers,
 )
-from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
-from mediaserver.testing.services import TimedSpeech, TimedTranscription
-from tests.agents.clerks import HEARD, LONG, LiveClerk, WritingClerk, calling, check_turns, converse
+from mediaserver.testing.realtime_answers import RealtimeAnswer
+from tests.agents.clerks import (
+    HEARD,
+    LONG,
+    SPOKEN,
+    LiveClerk,
+    calling,
+    check_turns,
+    check_writing,
+    converse,
+)
 from tests.agents.scripted_call import voice
 
 
@@ -24,12 +32,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("playback", [False, True])
 async def test_a_call_with_gemini_live(playback: bool) -> None:
     server = GeminiLiveServer(
-        RealtimeAnswer(text="Hello there."),
-        RealtimeAnswer(text="What can I do for you?"),
-        RealtimeAnswer(calls=[CallTool("weather", {"town": "Rome"})]),
-        RealtimeAnswer(text="It rains in Rome."),
-        RealtimeAnswer(text=LONG),
-        RealtimeAnswer(text="Sorry."),
+        *SPOKEN,
         transcripts=HEARD,
         playback=playback,
     )
@@ -131,15 +134,7 @@ async def test_a_call_with_a_language_model_of_geminis() -> None:
             answers("Sorry."),
         )
         model = GeminiModel(base_url=server.base_url, api_key=server.api_key)
-        async with calling(
-            WritingClerk,
-            language_model=model,
-            speech_to_text=TimedTranscription(HEARD),
-            text_to_speech=TimedSpeech(),
-        ) as (phone, agent):
-            turns = await converse(phone, agent)
-        await model.close()
-        check_turns(turns)
+        await check_writing(model)
         assert server.refused == []
         first, *_, last = (each.params["contents"] for each in server.generate.received)
     assert [part["text"] for content in first for part in content["parts"]] == [

@@ -3,20 +3,23 @@
 from mediaserver.agents.services import ToolCall
 from mediaserver.agents.services.xai.realtime import XAIRealtime
 from mediaserver.agents.services.xai.voice import XAIVoice
-from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
 from mediaserver.testing.services import TimedModel, TimedTranscription, Timing
 from mediaserver.testing.xai import XAIRealtimeServer, XAIVoiceServer
-from tests.agents.clerks import HEARD, LONG, LiveClerk, WritingClerk, calling, check_turns, converse
+from tests.agents.clerks import (
+    HEARD,
+    LONG,
+    SPOKEN,
+    LiveClerk,
+    WritingClerk,
+    calling,
+    check_turns,
+    converse,
+)
 
 
 async def test_a_call_with_xais_voice_agent() -> None:
     server = XAIRealtimeServer(
-        RealtimeAnswer(text="Hello there."),
-        RealtimeAnswer(text="What can I do for you?"),
-        RealtimeAnswer(calls=[CallTool("weather", {"town": "Rome"})]),
-        RealtimeAnswer(text="It rains in Rome."),
-        RealtimeAnswer(text=LONG),
-        RealtimeAnswer(text="Sorry."),
+        *SPOKEN,
         transcripts=HEARD,
     )
     async with server.running():

@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import json
 import os
 import resource
 import signal
@@ -28,6 +27,7 @@ from mediaserver.server.process import acceptor, turning_away
 from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.tls import TLSError
 from mediaserver.settings import Settings
+from tests.server.start_message import START
 from tests.server.until import until
 
 
@@ -35,20 +35,6 @@ pytestmark = pytest.mark.real_time
 
 
 CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}
-START = json.dumps(
-    {
-        "event": "start",
-        "sequenceNumber": 1,
-        "start": {
-            "callId": "call-1",
-            "streamId": "stream-1",
-            "accountId": "MA1",
-            "tracks": ["inbound"],
-            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
-        },
-        "extra_headers": "",
-    }
-)
 
 
 def fail_with(error: Exception) -> Any:

@@ -1,5 +1,4 @@
 import asyncio
-import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,25 +43,11 @@ from mediaserver.server.workers.messages import (
 from mediaserver.server.workers.table import WorkerState, WorkerTable
 from mediaserver.server.workers.worker import WorkerDaemon
 from mediaserver.settings import Settings
+from tests.server.start_message import START
 from tests.server.until import until
 
 
 pytestmark = pytest.mark.real_time
-
-START = json.dumps(
-    {
-        "event": "start",
-        "sequenceNumber": 1,
-        "start": {
-            "callId": "call-1",
-            "streamId": "stream-1",
-            "accountId": "MA1",
-            "tracks": ["inbound"],
-            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
-        },
-        "extra_headers": "",
-    }
-)
 
 
 class Workshop:
