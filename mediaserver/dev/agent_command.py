@@ -30,6 +30,9 @@ _FIXED: Final[Mapping[str, str]] = {
     "records_webhook": "off",
     "records_prices": "off",
     "status_callback_url": "",
+    # What one has said to one's own machine can be looked at and heard again.
+    "capture_share": "1",
+    "capture_redact": "",
 }
 """Settings that are the same in every development server; they precede those of the file and the
 environment."""
@@ -61,7 +64,7 @@ def agent_command(
     shown = [
         flag_of(name) for name in ("admin_personal_data", "admin_listen_in", "admin_follow_all")
     ]
-    return [sys.executable, "-m", _MODULE, "serve", *options, *shown, *specs]
+    return [sys.executable, "-m", _MODULE, "serve", *options, *shown, "--no-traces", *specs]
 
 
 def stream_paths(specs: Sequence[str]) -> list[str]:
@@ -75,15 +78,18 @@ def stream_paths(specs: Sequence[str]) -> list[str]:
     return [place for place in named if place.startswith("/")]
 
 
-def watched_folders(specs: Sequence[str], working: Path) -> list[Path]:
+def watched_folders(specs: Sequence[str], working: Path, config: Path | None = None) -> list[Path]:
     """Return the folders whose files the agent consists of: the working one, and those of files.
 
     Args:
         specs: name the handlers, as for ``serve``.
         working: the working directory.
+        config: the file of settings, if not the one in the working directory.
 
     """
     folders = [working.resolve()]
+    if config is not None:
+        folders.append((working / config).resolve().parent)
     for spec in specs:
         place = spec.rpartition("=")[2].rpartition(":")[0] or spec.rpartition("=")[2]
         path = (working / place).resolve()

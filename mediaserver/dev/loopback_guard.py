@@ -14,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mediaserver.server.trust.other_pages import is_of_another_page
+
 
 _NAMES: Final = ("127.0.0.1", "localhost")
 
@@ -56,10 +58,10 @@ class LoopbackGuard:
                 "error": f"the Host header is {host[:100]!r}",
                 "hint": f"use one of {', '.join(sorted(self._hosts))} in the URL",
             }
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._origins:
+        if is_of_another_page(headers, self._origins):
+            named = headers.get("origin", "another site")[:100]
             return {
-                "error": f"the page of {origin[:100]} is not let in",
+                "error": f"the page of {named} is not let in",
                 "hint": f"open http://{host}/, which mediaserver dev serves",
             }
         return None

@@ -99,7 +99,7 @@ async def run_dev(
                 port=port,
                 paths=options.paths,
             )
-            watched = watched_folders(options.specs, Path.cwd())
+            watched = watched_folders(options.specs, Path.cwd(), options.config)
             running = asyncio.create_task(agent.run(changes_in(watched)), name="agent")
             try:
                 async with _served(app, listener):

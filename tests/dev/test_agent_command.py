@@ -55,7 +55,8 @@ def test_what_is_for_production_does_not_count(
         'workers = 4\nhost = "0.0.0.0"\nredis = "redis://example.com/0"\nrecords = "on"\n'
         'node_address = "10.0.0.1:8000"\nrecords_webhook = "https://example.com/ended"\n'
         'records_prices = "prices.toml"\nstatus_callback_url = "https://example.com/status"\n'
-        'ssl_certfile = "a.pem"\nssl_keyfile = "a.key"\nmax_calls = 7\n'
+        'ssl_certfile = "a.pem"\nssl_keyfile = "a.key"\nmax_calls = 7\ntraces = true\n'
+        'capture_share = 0\ncapture_redact = ["caller-audio", "words"]\n'
     )
     command = command_of("mediaserver.agents:Echo", config=config)
     settings = served(monkeypatch, command, MEDIASERVER_PUBLIC_URL="https://voice.example.com")
@@ -64,6 +65,8 @@ def test_what_is_for_production_does_not_count(
     assert settings.records is None
     assert settings.status_callback_url is None
     assert settings.public_url == "http://127.0.0.1:4000"
+    assert not settings.traces
+    assert (settings.capture_share, settings.capture_redact) == (1, ())
     assert settings.max_calls == 7
 
 
@@ -84,3 +87,5 @@ def test_a_file_elsewhere_is_watched_as_well(tmp_path: Path) -> None:
     working.mkdir()
     for spec in (f"{elsewhere}/shop.py", "../elsewhere/shop.py:Agent", "/a=../elsewhere/shop.py"):
         assert watched_folders([spec], working) == [working, elsewhere]
+    assert watched_folders([], working, elsewhere / "own.toml") == [working, elsewhere]
+    assert watched_folders([], working, Path("own.toml")) == [working]

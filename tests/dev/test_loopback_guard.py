@@ -44,6 +44,14 @@ async def test_another_page_is_refused(origin: str) -> None:
     assert origin in response.json()["error"]
 
 
+async def test_what_another_page_loads_without_reading_it_is_refused() -> None:
+    elsewhere = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+    assert (await ask("127.0.0.1:8090", 8090, **elsewhere)).status_code == 403
+    # Somebody follows a link to the page.
+    followed = elsewhere | {"sec-fetch-dest": "document"}
+    assert (await ask("127.0.0.1:8090", 8090, **followed)).text == "in"
+
+
 async def test_browsers_leave_out_the_port_of_http() -> None:
     assert (await ask("localhost", 80, origin="http://localhost")).text == "in"
     assert (await ask("localhost:80", 80)).text == "in"

@@ -25,6 +25,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from mediaserver.server.trust.bearer import is_bearer
+from mediaserver.server.trust.other_pages import is_of_another_page
 from mediaserver.settings import Settings
 
 
@@ -137,10 +138,7 @@ def _no_token(request: HTTPConnection) -> Denied:
 
 def _from_another_page(request: HTTPConnection) -> Denied | None:
     own = f"http://{request.headers.get('host', '')}"
-    # Of a request that can only be sent and not be read, such as that of an image, a browser names
-    # no origin. https://www.w3.org/TR/fetch-metadata
-    sent_by = request.headers.get("sec-fetch-site", "none")
-    if request.headers.get("origin", own) != own or sent_by not in ("none", "same-origin"):
+    if is_of_another_page(request.headers, (own,)):
         return Denied(
             403, "other web pages are not let in", f"use the page {own}{VIEW}/, or no Origin"
         )
