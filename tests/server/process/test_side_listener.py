@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real_time
 @contextlib.asynccontextmanager
 async def operator(path: Path) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.AsyncHTTPTransport(uds=str(path))
-    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 
