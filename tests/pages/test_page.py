@@ -306,6 +306,7 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     page.wait_for_function("() => document.getElementById('recording').duration === 2")
     page.wait_for_function("() => mediaserverView.trace.caller.peak(0, 2) > 0.2")
     assert page.evaluate("() => mediaserverView.trace.agent.peak(0, 2)") == 0
+    assert page.locator("#sound-summary").inner_text() == "No barge-in, no fault of the audio"
     until(page, lambda: pixels(page, "--caller"))
 
 
