@@ -84,6 +84,7 @@ def create_page_app(
             title=agent.state.spec,
             phone=True,
             audio=True,
+            words=True,
             past=True,
             paths=tuple(paths),
         )

@@ -29,6 +29,7 @@ async function start() {
   byId("calls").hidden = byId("call").hidden = false;
   if (offers.title) document.title = `${offers.title} – mediaserver`;
   tell(byId("agent-state"), offers.title);
+  byId("words-hidden").hidden = offers.words !== false;
   const past = offers.past ? new PastCalls((call) => open("past", call)) : null;
   // A call that has just ended is among those of the past soon; if the agent is away, once it is back.
   const view = new CallView(offers.audio === true, () => setTimeout(() => live.pauses || past?.search(), 2 * AGAIN * 1000));

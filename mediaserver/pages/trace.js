@@ -237,7 +237,9 @@ export class Trace {
     if (reply?.turn !== line.number && reply?.turn !== null) reply = null; // another one's
     if (line.error) this._happens(at, `turn ${line.number}: ${line.error}`, true);
     if (!reply) return;
-    const heard = Array.isArray(line.words) ? shown(line.words[1]) : null;
+    // Where words are hidden, how many of them were heard is as well.
+    const hidden = typeof line.words === "string" ? reply.text : null;
+    const heard = Array.isArray(line.words) ? shown(line.words[1]) : hidden;
     Object.assign(reply, { over: true, turn: line.number, heard, interrupted: line.interrupted === true, error: line.error ?? null });
   }
 

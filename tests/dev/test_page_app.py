@@ -69,6 +69,7 @@ async def test_the_page_is_told_what_there_is() -> None:
         "title": "my_agent:Agent",
         "phone": True,
         "audio": True,
+        "words": True,
         "past": True,
         "paths": ["/sales", "/support"],
         "token": False,

@@ -300,7 +300,10 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     tone = (8000 * np.sin(np.arange(16_000) * 0.4)).astype(np.int16)
     sides = np.stack([tone, np.zeros_like(tone)], axis=1)
     server.recording = encode_wav(sides, 8000)
-    server.call("c1", line(0.0, "recording"), ENDED, live=False, recording=True)
+    server.offers["words"] = False
+    said = line(0.5, "says", words="…")
+    answered = line(0.5, "turn", number=1, words="…")
+    server.call("c1", line(0.0, "recording"), said, answered, ENDED, live=False, recording=True)
     page = opened("#past/c1")
     page.locator("#recording").wait_for()
     page.wait_for_function("() => document.getElementById('recording').duration === 2")
@@ -308,6 +311,9 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     assert page.evaluate("() => mediaserverView.trace.agent.peak(0, 2)") == 0
     assert page.locator("#sound-summary").inner_text() == "No barge-in, no fault of the audio"
     until(page, lambda: pixels(page, "--caller"))
+    assert "the recording has" not in page.locator("#sound-summary").inner_text()
+    assert page.locator("#words del").count() == 0
+    page.get_by_text("--admin-personal-data").wait_for()
 
 
 MARKUP = (

@@ -87,7 +87,11 @@ def create_admin_app(
         if access.wants_token(request):
             return PageFacts(mode="view", title="Calls", token=True)
         return PageFacts(
-            mode="view", title="Calls", audio=settings.admin_listen_in, past=bool(past)
+            mode="view",
+            title="Calls",
+            audio=settings.admin_listen_in,
+            words=settings.admin_personal_data,
+            past=bool(past),
         )
 
     return Starlette(

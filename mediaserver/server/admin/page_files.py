@@ -29,6 +29,8 @@ class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether calls can be followed with their audio."""
     paths: tuple[str, ...] = ()
     """Of the streams that the phone can be joined to; empty if the dialled number tells."""
+    words: bool = False
+    """Whether words, keys and whole numbers are shown."""
     past: bool = False
     """Whether calls that have ended can be looked at, at /past."""
     token: bool = False

@@ -67,4 +67,6 @@ def _of_turn(call: Mapping[str, Any], turn: Mapping[str, Any]) -> Iterator[dict[
         **{name: round(seconds, 3) for name, seconds in stages.items()},
         "interrupted": bool(turn["interrupted"]),
         "error": turn["error"],
+        # As in a live trace: what the caller said, and what they heard of the answer.
+        **({"words": [turn["caller"] or "", turn["agent"]]} if turn["agent"] else {}),
     }

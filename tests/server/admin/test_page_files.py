@@ -75,14 +75,19 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
         "title": "Calls",
         "phone": False,
         "audio": False,
+        "words": False,
         "past": False,
         "paths": [],
         "token": False,
     }
-    settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True, capture=tmp_path)
+    settings = Settings(admin="127.0.0.1:8001", admin_personal_data=True, capture=tmp_path)
     async with client_of(directory, settings) as view:
         facts = (await view.get("/view/page.json")).json()
-    assert (facts["audio"], facts["past"]) == (True, True)
+    assert (facts["audio"], facts["words"], facts["past"]) == (False, True, True)
+    settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True)
+    async with client_of(directory, settings) as view:
+        facts = (await view.get("/view/page.json")).json()
+    assert (facts["audio"], facts["words"], facts["past"]) == (True, False, False)
 
 
 async def test_without_the_token_the_page_is_told_only_that_it_is_wanted(

@@ -40,10 +40,10 @@ def read(*turns: dict[str, Any], personal_data: bool = True, **call: Any) -> lis
 def test_turns_are_lines_at_their_times() -> None:
     assert [(line["at"], line["what"], line.get("words")) for line in read(GREETING, QUESTION)] == [
         (0.25, "says", "Hello."),
-        (0.25, "turn", None),
+        (0.25, "turn", ["", "Hello."]),
         (4.5, "understood", "Are you open?"),
         (5.5, "says", "We are."),
-        (5.5, "turn", None),
+        (5.5, "turn", ["Are you open?", "We are."]),
         (12.5, "stream ended", None),
     ]
 
@@ -59,6 +59,7 @@ def test_a_turn_has_its_stages() -> None:
         "audio_heard": 1.5,
         "interrupted": True,
         "error": None,
+        "words": ["Are you open?", "We are."],
     }
 
 
