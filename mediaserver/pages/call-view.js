@@ -260,7 +260,8 @@ export class CallView {
     const many = (number = 0, one, several = `${one}s`) => (number ? [`${number} ${number === 1 ? one : several}`] : []);
     const kept = Math.max(caller.kept, agent.kept);
     const rest = ended !== null && kept > 0 && Math.max(caller.end, agent.end) > kept + 1 ? [`the recording has the first ${Math.floor(kept / 60)} minutes`] : [];
-    const wrong = (counts.wrong ?? 0) + (counts.gap ?? 0);
+    // The server and the phone tell of the same gaps.
+    const wrong = Math.max(counts.wrong ?? 0, counts.gap ?? 0);
     const told = [
       ...many(wrong, "fault of the audio", "faults of the audio"),
       ...many(counts["barge-in"], "barge-in"),

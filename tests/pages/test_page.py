@@ -223,6 +223,9 @@ def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: Fake
     page.locator("#view").wait_for()
     server.ring(what="measured", call="c1", kind="heard", spells=[[0.5, 2.0]], gaps=[[1.0, 0.24]])
     page.get_by_text("The phone heard a gap of 0.24 s.").wait_for()
+    server.tell("c1", line(1.3, "underrun", times=1, seconds=0.24))
+    page.get_by_text("Underrun").wait_for()
+    page.get_by_text("1 fault of the audio", exact=True).wait_for()
 
 
 def test_words_are_never_read_as_html(opened: Opened, server: FakeServer) -> None:
