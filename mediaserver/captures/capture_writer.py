@@ -155,9 +155,10 @@ class CaptureWriter:
                 wire.full = True
             log.warning("captures are written too slowly: messages are lost", folder=self._name)
 
-    def _taken(self) -> list[tuple[KeptWire, bytearray]]:
-        taken = [(wire, wire.take()) for wire in list(self._wires)]
-        self._given += sum(len(noted) for _, noted in taken)
+    def _taken(self) -> list[tuple[KeptWire, bytearray, bool]]:
+        """Take what each call has noted, and whether that is its end."""
+        taken = [(wire, wire.take(), wire.ended) for wire in list(self._wires)]
+        self._given += sum(len(noted) for _, noted, _ in taken)
         return taken
 
     def _tell_lost(self) -> None:
@@ -172,22 +173,22 @@ class CaptureWriter:
     def _name(self) -> str:
         return str(self.folder.path)
 
-    def write(self, taken: list[tuple[KeptWire, bytearray]]) -> None:
+    def write(self, taken: list[tuple[KeptWire, bytearray, bool]]) -> None:
         """Write what was taken of each call. It runs in a thread."""
         self.folder.look()
         self._has_looked = False
         if self._known_for >= _ROOM_SECONDS:
             self._make_room()
         self._known_for += WRITE_SECONDS
-        for wire, noted in taken:
+        for wire, noted, is_end in taken:
             if noted and wire in self._wires:
                 try:
-                    self._write_one(wire, noted)
+                    self._write_one(wire, noted, is_end)
                 except Exception as error:  # whatever is wrong with one call harms no other
                     self._give_up(wire, error)
             self._done += len(noted)
 
-    def _write_one(self, wire: KeptWire, noted: bytearray) -> None:
+    def _write_one(self, wire: KeptWire, noted: bytearray, is_end: bool) -> None:
         text, path = wire.redacted(noted), self._wires[wire]
         if path is None:
             text = wire.first_line() + text
@@ -208,7 +209,8 @@ class CaptureWriter:
             self._bytes += len(data)
             self.figures.bytes += len(data)
         self._failing = False
-        if wire.ended:
+        # A call that ended meanwhile has noted more.
+        if is_end or not fits:
             self._wires.pop(wire, None)
 
     def _compressed(self, text: bytes | bytearray) -> bytes:

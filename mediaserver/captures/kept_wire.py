@@ -52,7 +52,7 @@ class KeptWire:
         self._text = bytearray()
         self._lost = 0
         self.full = False
-        """Whether messages are only counted, because too many wait to be written."""
+        """Whether messages are only counted: too many wait to be written, or nothing follows."""
         self.ended = False
         """Whether nothing follows."""
 
@@ -95,14 +95,15 @@ class KeptWire:
         if self.full:
             self._lost += 1
         else:
-            message = encode_decision(what, details)
-            self._text += b"%.6f ! %s\n" % (self._clock() - self._began, message)
+            self._decide(what, **details)
 
     def end(self, reason: str) -> None:
-        """Note that the call is over. Nothing is noted after that."""
-        seconds = round(self._clock() - self._began, 6)
-        self.decided(CAPTURE_ENDED, reason=reason, seconds=seconds)
-        self.ended = True
+        """Note that the call is over, however much waits. Nothing is noted after that."""
+        if self.ended:
+            return
+        self._tell_lost()
+        self._decide(CAPTURE_ENDED, reason=reason, seconds=round(self._clock() - self._began, 6))
+        self.ended = self.full = True
 
     # Where the text is taken.
 
@@ -114,12 +115,19 @@ class KeptWire:
     def take(self) -> bytearray:
         """Take the text that waits, and note messages again if there were too many."""
         text, self._text = self._text, bytearray()
-        if self.full:
+        if not self.ended:
             self.full = False
-            lost, self._lost = self._lost, 0
-            if lost:
-                self.decided(MESSAGES_LOST, count=lost)
+            self._tell_lost()
         return text
+
+    def _tell_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        if lost:
+            self._decide(MESSAGES_LOST, count=lost)
+
+    def _decide(self, what: str, /, **details: object) -> None:
+        message = encode_decision(what, details)
+        self._text += b"%.6f ! %s\n" % (self._clock() - self._began, message)
 
     def first_line(self) -> bytes:
         """Return the line that describes the call."""

@@ -69,6 +69,27 @@ async def test_the_rest_is_written_at_the_end(tmp_path: Path) -> None:
 
 
 @in_virtual_time
+async def test_a_call_that_ends_while_its_last_second_is_written_keeps_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = writer(tmp_path)
+    async with writing.running():
+        kept = wire()
+        append = writing.folder.append
+
+        def ends_meanwhile(path: Path, data: bytes) -> None:
+            append(path, data)
+            kept.end("stop")
+
+        monkeypatch.setattr(writing.folder, "append", ends_meanwhile)
+        writing.add(kept)
+        kept.sent(b"one")
+        await asyncio.sleep(3)
+        (capture,) = captures(tmp_path)
+        assert capture.whole
+
+
+@in_virtual_time
 async def test_a_call_of_which_nothing_was_written_can_be_dropped(tmp_path: Path) -> None:
     writing = writer(tmp_path)
     async with writing.running():

@@ -118,6 +118,22 @@ def test_messages_are_counted_while_too_many_wait(clock: Clock) -> None:
     ]
 
 
+def test_a_call_that_ends_while_too_many_messages_wait_has_its_end(clock: Clock) -> None:
+    wire = kept(clock)
+    wire.sent(b"one")
+    wire.full = True
+    wire.sent(b"two")
+    wire.end("stop")
+    wire.sent(b"three")
+    capture = decode_capture(wire.first_line() + wire.redacted(wire.take()))
+    assert [line.message for line in capture.lines[:2]] == [
+        b"one",
+        b'{"what":"messages lost","count":1}',
+    ]
+    assert capture.whole
+    assert wire.take() == b""
+
+
 def test_text_that_is_no_unicode_harms_no_call(clock: Clock) -> None:
     wire = kept(clock)
     wire.decided("understood", words="\ud800", what_else=object)
