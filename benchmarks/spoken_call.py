@@ -66,6 +66,10 @@ def record_caller(path: Path) -> None:
         file.writeframes(np.concatenate(parts).astype("<i2").tobytes())
 
 
+class AudioMissedError(BenchmarkError):
+    """The page did not get all that its phone heard: the machine does not keep up."""
+
+
 @dataclass(frozen=True)
 class ShownCall:
     """What a page shows of a call that is over.
@@ -257,6 +261,9 @@ def difference(
         voice: that of the agent.
         within: seconds by which the two may differ about where a word was cut.
 
+    Raises:
+        AudioMissedError: They cannot be compared.
+
     """
     spells = Spells(L16_16K.rate // 5)
     for begin, end in sounds(heard.audio, L16_16K.rate):
@@ -269,7 +276,7 @@ def difference(
         since, until = reply.at - _MARGIN, following[0].at + _MARGIN if following else np.inf
         begins = shift([each for each in told if since < each < until], got)
         if begins is None:
-            raise BenchmarkError(f"the page did not get what its phone heard after {since:.1f} s")
+            raise AudioMissedError(f"the page did not get what its phone heard after {since:.1f} s")
         found = find_clips(
             clips_of(reply.texts, voice, shown.format),
             heard.audio,

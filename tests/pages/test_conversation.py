@@ -34,6 +34,9 @@ from mediaserver.agents.services.espeak import EspeakSpeech
 TOLERANCE = 0.3
 """Seconds."""
 
+CALLS = 3
+"""Calls until one is without a gap."""
+
 ECHO = """\
 async def agent(stream):
     async for frame in stream.audio():
@@ -49,7 +52,7 @@ def speaking_chromium(playwright: Any, tmp_path: Path) -> Iterator[Any]:
         yield browser
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
     speaking_chromium: Any, tmp_path: Path
 ) -> None:
@@ -58,19 +61,23 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
     shutil.copy(ROOT / "examples" / "offline.py", folder / "agent.py")
     with developing("agent.py", folder) as url:
         watched = WatchedPage(speaking_chromium, url, viewport=LAPTOP)
-        call_agent(watched)
-        converse(watched)
-        struck_out = watched.page.locator("#words .agent del").count()
-        hang_up(watched)
-        shown = shown_call(watched)
-        heard = heard_call(watched, shown.call)
+        for _ in range(CALLS):
+            call_agent(watched)
+            converse(watched)
+            struck_out = watched.page.locator("#words .agent del").count()
+            hang_up(watched)
+            shown = shown_call(watched)
+            heard = heard_call(watched, shown.call)
+            # In a call with gaps the machine did not keep up, and the page may have missed audio.
+            if not heard.gaps:
+                break
         watched.close()
     found = difference(shown, heard, EspeakSpeech(AGENT_VOICE), within=0.1)
     assert struck_out
     assert shown.interruptions
     assert [each.same_words for each in found.replies] == [True] * len(shown.replies)
     assert len(found.late) > 15
-    # A machine that does not keep up makes gaps, and what follows them is later.
+    # What follows a gap is later.
     tolerance = TOLERANCE + sum(seconds for _, seconds in heard.gaps)
     times = (*found.late, *found.sound_late, *found.cuts_late)
     assert np.abs(times).max() < tolerance, found
