@@ -271,7 +271,11 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     if chosen.pictures:
-        draw_pictures(chosen.pictures)
+        try:
+            chosen.pictures.mkdir(parents=True, exist_ok=True)
+            draw_pictures(chosen.pictures)
+        except (BenchmarkError, OSError) as error:
+            raise SystemExit(f"no pictures: {error}") from None
         return 0
     if chosen.quick:
         chosen.rounds = 1
