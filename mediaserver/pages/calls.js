@@ -82,7 +82,7 @@ export class PastCalls {
     if (search !== this._search) return;
     if (after === null) byId("past").replaceChildren();
     byId("past").append(...found.calls.map((call) => listed({
-      call: known(call, call.captured || call.recording || call.turns > 0 ? call.id ?? call.call_id : null),
+      call: known(call, call.captured || call.recording || call.transcribed || call.turns > 0 ? call.id ?? call.call_id : null),
       more: [when(call.began), call.seconds === null ? "" : `${Math.round(call.seconds)} s`, call.handler, call.cause].filter(Boolean).join(" · "),
       wrong: (call.complaints ?? []).join("; "),
     }, this._open)));

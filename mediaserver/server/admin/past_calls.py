@@ -16,6 +16,7 @@ from mediaserver.captures.capture_file import SUFFIX, read_capture_head
 from mediaserver.captures.capture_folder import CaptureFolder, captured_call, name_of_call
 from mediaserver.captures.capture_lines import CaptureError, CaptureHead
 from mediaserver.plivo.numbers import phone_key, same_number
+from mediaserver.server.admin.recorded_trace import transcript_lines
 from mediaserver.server.admin.responses import SHOWN_DIGITS
 from mediaserver.settings import Settings
 
@@ -72,6 +73,8 @@ class PastCall(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it has a record."""
     recording: bool = False
     """Whether the audio file that its record names is on this machine."""
+    transcribed: bool = False
+    """Whether its record names a transcript that is on this machine."""
     place: tuple[datetime, str] = (datetime.min, "")
     """Its place in the list: when it began, and its id."""
 
@@ -197,6 +200,7 @@ class PastCalls:
                 captured=name_of_call(row["call_id"] or "?") in captured,
                 recorded=True,
                 recording=audio_file(row["recording"]) is not None,
+                transcribed=any(transcript_lines(row["transcript"])),
                 place=(row["started_at"], row["id"]),
             )
             for row in rows

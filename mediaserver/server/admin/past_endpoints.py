@@ -27,7 +27,7 @@ from mediaserver.server.admin.past_calls import (
     PastQuery,
     audio_file,
 )
-from mediaserver.server.admin.recorded_trace import recorded_lines
+from mediaserver.server.admin.recorded_trace import recorded_lines, transcript_lines
 from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
 from mediaserver.server.admin.responses import (
     PRIVATE,
@@ -126,7 +126,10 @@ class PastEndpoints:
             if record is not None:
                 recording = self._listen_in and audio_file(record[0]["recording"]) is not None
                 lines = recorded_lines(
-                    *record, personal_data=self._personal_data, recording=recording
+                    *record,
+                    personal_data=self._personal_data,
+                    recording=recording,
+                    transcript=transcript_lines(record[0]["transcript"]),
                 )
                 return _pieces(lines)
             raise AdminError(

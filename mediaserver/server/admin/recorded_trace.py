@@ -5,8 +5,10 @@ They are fewer than those of a trace, and have the same form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +23,7 @@ def recorded_lines(
     *,
     personal_data: bool,
     recording: bool = False,
+    transcript: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[str]:
     """Yield the lines of a recorded call, as JSON objects in the order of their times.
 
@@ -29,11 +32,14 @@ def recorded_lines(
         turns: those of its turns, in their order.
         personal_data: whether they have what was said, if it was recorded.
         recording: whether there is an audio file of the call that may be heard, which a line says.
+        transcript: lines of `transcript_lines`, which are there unless the turns have words.
 
     """
     if recording:
         yield msgspec.json.encode({"at": 0.0, "what": "recording"}).decode()
     lines = [line for turn in turns for line in _of_turn(call, turn)]
+    if not any("words" in line for line in lines):
+        lines += map(dict, transcript)
     lines.sort(key=lambda line: line["at"])
     if call["seconds"] is not None:
         lines.append({"at": call["seconds"], "what": STREAM_ENDED, "reason": call["reason"] or ""})
@@ -41,6 +47,38 @@ def recorded_lines(
         if not personal_data:
             line |= _hidden(line)
         yield msgspec.json.encode(line | {"at": round(line["at"], 4)}).decode()
+
+
+def transcript_lines(path: str | None) -> Iterator[dict[str, Any]]:
+    """Yield what was said by the file of a `Transcriber`; nothing of another file, or of none."""
+    if path is None:
+        return
+    with suppress(OSError, ValueError), Path(path).open("rb") as file:
+        for text in file.read(_LONGEST_TRANSCRIPT).split(b"\n"):
+            try:
+                said = msgspec.json.decode(text, type=_Said)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if said.track == "outbound":
+                line = {"at": said.start, "words": said.text}
+                yield {"at": said.start, "what": "reply begins"}
+                yield {"what": "says", **line}
+                yield {"what": "spoken", **line, "heard_in": said.end - said.start}
+            else:
+                yield {"at": said.end, "what": "understood", "words": said.text}
+
+
+_LONGEST_TRANSCRIPT: Final = 5_000_000
+"""Bytes of a transcript that are read: days of speech."""
+
+
+class _Said(msgspec.Struct):
+    """A line of a transcript."""
+
+    track: str
+    start: float
+    end: float
+    text: str
 
 
 def _hidden(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,10 +134,16 @@ def test_a_recording_is_found_if_it_is_one(tmp_path: Path) -> None:
     paths["other"].write_bytes(b"secret")
     (tmp_path / "wav.txt").write_bytes(b"RIFF and more")
     paths["text"], paths["nul"] = tmp_path / "wav.txt", tmp_path / "a\0.wav"
+    (tmp_path / "said.jsonl").write_text('{"track":"inbound","start":0,"end":1,"text":"a"}')
+    transcript = str(tmp_path / "said.jsonl")
     past = with_records(
-        tmp_path, *(over(name, recording=str(path)) for name, path in paths.items()), over("none")
+        tmp_path,
+        over("said", transcript=transcript),
+        *(over(name, recording=str(path)) for name, path in paths.items()),
+        over("none"),
     )
     assert {each.id for each in past.find(PastQuery()) if each.recording} == {"call"}
+    assert {each.id for each in past.find(PastQuery()) if each.transcribed} == {"said"}
     assert past.recording_of("call") == paths["call"]
     for name in ("other", "gone", "text", "nul", "none", "nobody"):
         assert past.recording_of(name) is None

@@ -1,8 +1,11 @@
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from mediaserver.server.admin.recorded_trace import recorded_lines
+import pytest
+
+from mediaserver.server.admin.recorded_trace import recorded_lines, transcript_lines
 
 
 START = datetime(2027, 1, 15, 8, tzinfo=UTC)
@@ -82,3 +85,34 @@ def test_words_that_were_not_recorded_have_no_lines() -> None:
 
 def test_a_call_whose_process_died_has_no_end() -> None:
     assert [line["what"] for line in read(turn(1, 4.0), seconds=None)] == ["turn"]
+
+
+TRANSCRIPT = """{"track": "inbound", "start": 0.5, "end": 1.5, "text": "Is it open?"}
+{"track": "outbound", "start": 2.0, "end": 2.75, "text": "It is."}
+{"track": "inbound", "start": 0.5, "end": 1.5}
+{"secret": "key"}
+no JSON"""
+
+
+def test_a_transcript_is_told_where_the_turns_have_no_words(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    path.write_text(TRANSCRIPT)
+
+    def told(*turns: dict[str, Any], personal_data: bool = True) -> list[Any]:
+        transcript = transcript_lines(str(path))
+        lines = recorded_lines(CALL, turns, personal_data=personal_data, transcript=transcript)
+        return [json.loads(line) for line in lines]
+
+    assert told()[:-1] == [
+        {"at": 1.5, "what": "understood", "words": "Is it open?"},
+        {"at": 2.0, "what": "reply begins"},
+        {"at": 2.0, "what": "says", "words": "It is."},
+        {"at": 2.0, "what": "spoken", "words": "It is.", "heard_in": 0.75},
+    ]
+    assert {line["words"] for line in told(personal_data=False) if "words" in line} == {"…"}
+    assert told(QUESTION) == read(QUESTION)
+
+
+@pytest.mark.parametrize("path", [None, "/nowhere/call.jsonl", "/", "a\0b"])
+def test_a_transcript_that_is_not_there_says_nothing(path: str | None) -> None:
+    assert list(transcript_lines(path)) == []
