@@ -22,6 +22,10 @@ def payload(seconds: float = 0.02, hertz: float = 300.0, loudness: float = 0.5) 
 START = line(0.0, "received", event="Start", call="c1", stream="s1", format=str(MULAW_8K))
 
 
+EPOCH = 1_767_225_600_000
+"""Milliseconds since 1970: where the times of a carrier begin."""
+
+
 def conversation() -> list[dict[str, Any]]:
     """Return a call: greeting, a turn with a tool, and a reply that is interrupted."""
     lines = [
@@ -77,7 +81,7 @@ def conversation() -> list[dict[str, Any]]:
             round(0.02 * frame, 3),
             "audio received",
             track="inbound",
-            timestamp=20 * frame,
+            timestamp=EPOCH + 20 * frame,
             chunk=frame + 1,
             payload=payload(),
         )

@@ -67,6 +67,8 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
             struck_out = watched.page.locator("#words .agent del").count()
             hang_up(watched)
             shown = shown_call(watched)
+            caller = watched.page.evaluate("() => mediaserverView.trace.caller.peak(0, 1000)")
+            unreadable = watched.page.get_by_text("A line of the trace cannot be shown").count()
             heard = heard_call(watched, shown.call)
             # In a call with gaps the machine did not keep up, and the page may have missed audio.
             if not heard.gaps:
@@ -75,6 +77,8 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
     found = difference(shown, heard, EspeakSpeech(AGENT_VOICE), within=0.1)
     assert struck_out
     assert shown.interruptions
+    assert caller > 0.05
+    assert not unreadable
     assert [each.same_words for each in found.replies] == [True] * len(shown.replies)
     assert len(found.late) > 15
     # What follows a gap is later.

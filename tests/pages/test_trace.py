@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.pages.lines import ENDED, START, conversation, line, payload
+from tests.pages.lines import ENDED, EPOCH, START, conversation, line, payload
 
 
 @pytest.fixture
@@ -146,7 +146,8 @@ def test_the_carriers_times_may_count_from_any_beginning(traced: Callable[..., A
 
 def test_a_stall_does_not_move_what_the_caller_said(traced: Callable[..., Any]) -> None:
     def frame(number: int, at: float) -> dict[str, Any]:
-        return line(at, "audio received", track="inbound", timestamp=20 * number, payload=payload())
+        stamp = EPOCH + 20 * number
+        return line(at, "audio received", track="inbound", timestamp=stamp, payload=payload())
 
     ordinary = [frame(number, 0.02 * (number + 1)) for number in range(10)]
     late = [frame(number, 1.5) for number in range(10, 75)]
