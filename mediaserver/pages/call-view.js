@@ -26,6 +26,7 @@ export class CallView {
     this._audio = audio;
     this._ended = ended;
     this._stop = null;
+    this._followed = null; // the live call whose trace is being read
     this._early = [];
     this.id = null;
     this.trace = null;
@@ -64,25 +65,26 @@ export class CallView {
    * @param {{own: boolean}} known whether it is the phone's, which one hears already; and what a list knows of it.
    */
   async live(id, { own = false, ...known } = {}) {
-    if (this.id === id) return;
+    if (this._followed === id) return;
     byId("listen").hidden = own || !this._audio;
-    await this._show(id, known, async (signal) => {
-      const call = await this._started(id, own, signal);
+    const shown = this._show(id, known, async (signal) => {
+      const call = { ...known, ...await this._started(id, own, signal) };
       this._awaited = false;
       this._tellAbout(id, call);
       await this._read(this._address("calls", id, "from=start"), call.format, signal);
     });
-    this._ended();
+    this._followed = id;
+    if (await shown) this._ended();
   }
 
   /** Shows a call that is over. */
   async past(id, known = {}) {
     byId("listen").hidden = true;
-    await this._show(id, known, async (signal) => {
+    const shown = await this._show(id, known, async (signal) => {
       await this._read(this._address("past", id), null, signal);
       if (this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
     });
-    this.waveforms.show(0);
+    if (shown) this.waveforms.show(0);
   }
 
   _address(kind, id, ...query) {
@@ -93,7 +95,14 @@ export class CallView {
   /** Takes that a call of the phone is over: it may have had no stream. */
   ended(id) {
     if (id !== this.id || !this._awaited) return;
+    const opened = this._early.find(({ kind }) => kind === "stream opened");
+    if (opened) {
+      // It was too short for the list; its trace can still be read. The text ends with the format.
+      this._passed = { format: opened.text.split(", ").at(-1) };
+      return;
+    }
     this._stop.abort();
+    this._followed = null;
     tell(byId("call-hint"), "The call had no audio stream.");
     tell(byId("call-state"), "");
   }
@@ -111,8 +120,10 @@ export class CallView {
     byId("listen").setAttribute("aria-pressed", on);
   }
 
+  /** Returns whether it was shown to its end: another call may be shown in its place. */
   async _show(id, known, follow) {
     this._stop?.abort();
+    this._followed = this._passed = null;
     this._listen(false);
     const { signal } = (this._stop = new AbortController());
     this.id = id;
@@ -132,11 +143,14 @@ export class CallView {
     try {
       await follow(signal);
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       tell(byId("call-hint"), "");
       tell(byId("call-problem"), error.message);
     }
-    if (!signal.aborted) this._finish();
+    if (signal.aborted) return false;
+    this._followed = null; // it can be opened again
+    this._finish();
+    return true;
   }
 
   _tellAbout(id, { caller, called, handler, format }) {
@@ -174,6 +188,7 @@ export class CallView {
   async _started(id, own, signal) {
     const until = performance.now() + LONGEST * 1000;
     for (;;) {
+      if (this._passed) return this._passed;
       const { calls } = await askJson("/calls?limit=200", signal);
       let call = calls.find((each) => each.call_id === id || each.stream_id === id);
       if (!call && !own) call = await askJson(`/calls/${encodeURIComponent(id)}`, signal);

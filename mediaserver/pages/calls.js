@@ -9,8 +9,7 @@ const AGAIN = 2;
 export class LiveCalls {
   /** @param {(call: {id: string}) => void} open is given what is known of the call. */
   constructor(open) {
-    this._open = open;
-    this._shown = "";
+    this._list = new CallList(byId("live"), open);
     this.pauses = false; // whether nobody is there who could answer
   }
 
@@ -36,18 +35,17 @@ export class LiveCalls {
       call: known(call, twice(call.call_id) ? call.stream_id : call.call_id),
       more: [call.handler, call.state].filter(Boolean).join(" · "),
     }));
-    const shown = JSON.stringify([entries, note]);
-    if (shown === this._shown) return;
-    this._shown = shown;
-    tell(byId("live-none"), note);
-    byId("live").replaceChildren(...entries.map((entry) => listed(entry, this._open)));
+    const place = byId("live-none");
+    if (place.textContent !== note) tell(place, note);
+    this._list.show(entries);
   }
 }
 
 export class PastCalls {
   /** @param {(call: {id: string}) => void} open is given what is known of the call. */
   constructor(open) {
-    this._open = open;
+    this._list = new CallList(byId("past"), open);
+    this._entries = [];
     this._next = null;
     byId("past-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -80,15 +78,16 @@ export class PastCalls {
       problem = error.message;
     }
     if (search !== this._search) return;
-    if (after === null) byId("past").replaceChildren();
-    byId("past").append(...found.calls.map((call) => listed({
+    const entries = found.calls.map((call) => ({
       call: known(call, call.captured || call.recording || call.transcribed || call.turns > 0 ? call.id ?? call.call_id : null),
       more: [when(call.began), call.seconds === null ? "" : `${Math.round(call.seconds)} s`, call.handler, call.cause].filter(Boolean).join(" · "),
       wrong: (call.complaints ?? []).join("; "),
-    }, this._open)));
+    }));
+    this._entries = after === null ? entries : [...this._entries, ...entries];
+    this._list.show(this._entries);
     this._next = found.next;
     byId("past-more").hidden = !found.next;
-    tell(byId("past-none"), problem ?? (byId("past").childElementCount ? "" : "No call was found."));
+    tell(byId("past-none"), problem ?? (this._entries.length ? "" : "No call was found."));
   }
 }
 
@@ -111,10 +110,42 @@ export function markCurrent(id) {
   for (const button of document.querySelectorAll(".calls button")) button.ariaCurrent = String(button.dataset.id === id);
 }
 
-function listed({ call, more, wrong }, open) {
-  const { id } = call;
-  const inside = [numbers(call), element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
-  if (wrong) inside.push(element("small", { class: "wrong", text: wrong }));
-  const settings = { type: "button", disabled: id === null, "data-id": id, "aria-current": String(id !== null && id === current), click: () => open(call) };
-  return element("li", {}, element("button", settings, ...inside));
+/** A list whose entries stay where they are while they are there: one may have the focus, or be under a finger. */
+class CallList {
+  constructor(list, open) {
+    this._list = list;
+    this._open = open;
+    this._items = new Map(); // by what identifies a call: {shows, item}
+  }
+
+  show(entries) {
+    const before = this._items;
+    this._items = new Map();
+    for (const entry of entries) {
+      const shows = JSON.stringify(entry);
+      let key = entry.call.id ?? shows;
+      while (this._items.has(key)) key += " and another";
+      const { shows: shown, item = element("li", {}, element("button", { type: "button" })) } = before.get(key) ?? {};
+      if (shown !== shows) this._fill(item.firstChild, entry);
+      this._items.set(key, { shows, item });
+    }
+    const items = [...this._items.values()].map(({ item }) => item);
+    const wanted = new Set(items);
+    for (const item of [...this._list.children]) if (!wanted.has(item)) item.remove();
+    items.forEach((item, index) => {
+      const there = this._list.children[index];
+      if (there !== item) this._list.insertBefore(item, there ?? null);
+    });
+  }
+
+  _fill(button, { call, more, wrong }) {
+    const { id } = call;
+    const inside = [numbers(call), element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
+    if (wrong) inside.push(element("small", { class: "wrong", text: wrong }));
+    button.replaceChildren(...inside);
+    button.disabled = id === null;
+    if (id !== null) button.dataset.id = id;
+    button.ariaCurrent = String(id !== null && id === current);
+    button.onclick = () => this._open(call);
+  }
 }
