@@ -138,9 +138,17 @@ class FakeServer:
 
     def end(self, call_id: str) -> None:
         """End a trace."""
-        self._feeds[call_id].goes_on = False
         self.calls = [call for call in self.calls if call["call_id"] != call_id]
+        self.cut(call_id)
+
+    def cut(self, call_id: str) -> None:
+        """End a trace, though its call goes on."""
+        self._feeds[call_id].goes_on = False
         self._add(self._feeds[call_id])
+
+    def goes_on(self, call_id: str) -> None:
+        """Keep a trace open from now on."""
+        self._feeds[call_id].goes_on = True
 
     def agent(self, state: str, problem: str = "") -> None:
         """Tell the state of the agent."""

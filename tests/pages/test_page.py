@@ -216,6 +216,65 @@ def test_a_call_without_a_stream_is_said_so(opened: Opened, server: FakeServer) 
     page.get_by_text("The call had no audio stream.").wait_for()
 
 
+def test_a_stream_that_was_too_short_for_the_list_is_shown(
+    opened: Opened, server: FakeServer
+) -> None:
+    page = opened()
+    server.ring(what="ringing", call="c1", **{"from": "14155550100", "to": "14155550199"})
+    format = START["format"]
+    opening = {"kind": "stream opened", "at": 0, "text": f"ws://127.0.0.1/, {format}"}
+    server.ring(what="measured", call="c1", **opening)
+    server.call("c1", *conversation(), ENDED, live=False)
+    server.ring(what="ended", call="c1", cause="Normal Hangup", by="Answer XML")
+    page.get_by_text("Ended after 6.5 s: the caller hung up").wait_for()
+    page.get_by_role("heading", name="+14155550100 → +14155550199").wait_for()
+    assert page.evaluate("() => mediaserverView.trace.caller.peak(2, 3) > 0.3")
+
+
+def test_calls_that_are_left_leave_the_one_that_is_shown_alone(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.offers |= {"past": True, "phone": False}
+    server.call("c1", *conversation())
+    server.call("c2", START)
+    server.call("c3", START, live=False, captured=True, cause="loads for long")
+    server.goes_on("c3")
+    page = opened("#live/c1")
+    page.evaluate(
+        "() => { let over = 0; mediaserverView._ended = () => (globalThis.over = ++over); }"
+    )
+    page.get_by_text("Underrun").first.wait_for()
+    page.get_by_role("button", name="loads for long").click()
+    page.locator("#call-about", has_text="c3").wait_for()
+    page.locator("#view").wait_for()
+    page.locator("#live button").nth(1).click()
+    page.locator("#call-about", has_text="c2").wait_for()
+    page.locator("#view").wait_for()
+    # A trace that is over can be opened again, while its call lives.
+    server.cut("c2")
+    page.get_by_text("the server tells no more").wait_for()
+    assert page.evaluate("() => globalThis.over") == 1
+    assert page.locator("#latest").get_attribute("aria-pressed") == "true"
+    server.goes_on("c2")
+    page.locator("#live button").nth(1).click()
+    page.locator("#call-state[data-state=live]").wait_for()
+
+
+def test_a_list_keeps_the_entries_that_stay(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", START)
+    server.call("c2", START, handler="Second")
+    page = opened()
+    page.locator("#live button", has_text="Second").focus()
+    server.call("c3", START, handler="Third")
+    server.calls[1]["state"] = "ending"
+    page.locator("#live button", has_text="Third").wait_for()
+    focused = page.evaluate("() => document.activeElement.textContent")
+    assert focused.endswith("Second · ending")
+    server.end("c1")
+    page.locator("#live button").nth(2).wait_for(state="detached")
+    assert page.evaluate("() => document.activeElement.textContent") == focused
+
+
 def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: FakeServer) -> None:
     page = opened()
     server.call("c1", START)
