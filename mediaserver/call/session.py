@@ -16,7 +16,7 @@ from mediaserver.call.inbox import Inbox
 from mediaserver.call.notices import Notices
 from mediaserver.call.playout import Clock, Playout
 from mediaserver.call.settings import CallSettings
-from mediaserver.call.turn import STAGES, Turn
+from mediaserver.call.turn import STAGES, Turn, Usage
 from mediaserver.protocol import (
     ClearedAudio,
     Dtmf,
@@ -484,6 +484,14 @@ class Session:
             self._tell(Checkpoint(name, played))
 
 
+def _used(usage: Usage) -> dict[str, float]:
+    return {
+        field.name: round(amount, 3)
+        for field in fields(usage)
+        if (amount := getattr(usage, field.name))
+    }
+
+
 def _told(turn: Turn) -> dict[str, object]:
     """Return what a follower is told of a turn."""
     stages = {stage: seconds for stage in STAGES if (seconds := getattr(turn, stage)) is not None}
@@ -492,6 +500,7 @@ def _told(turn: Turn) -> dict[str, object]:
         **{stage: round(seconds, 3) for stage, seconds in stages.items()},
         "interrupted": turn.interrupted,
         "error": None if turn.error is None else turn.failure or "failed",
+        **({"usage": used} if (used := _used(turn.usage)) else {}),
         # A provider's own text may quote what was said.
         "words": [turn.caller, turn.agent, *([turn.error] if turn.error else [])],
     }

@@ -46,10 +46,10 @@ def read_capture(path: Path) -> Capture:
 def open_capture(path: Path) -> tuple[CaptureHead, Iterator[CapturedLine]]:
     """Return what a capture says of its call, and its lines, which are read one after the other.
 
-    A long call takes little memory so. Of a capture that is not finished, the whole lines are read.
+    So a long call takes little memory. Of a capture that is not finished, the whole lines are read.
 
     Raises:
-        CaptureError: it is not a capture; as the lines are read, also that one is not that of one.
+        CaptureError: it is not a capture. As the lines are read: a line is not of a capture.
         OSError: it cannot be read.
 
     """

@@ -115,13 +115,15 @@ def encode_line(at: float, side: Side, message: bytes, *, binary: bool = False) 
 
 
 def encoded(message: bytes | bytearray) -> bytes:
-    """Return how a message is written that would not be told from a line, or from one in base64."""
+    """Return how a message is written that has a line break, or begins as one in base64 does."""
     return ENCODED + base64.b64encode(message)
 
 
 def encode_decision(what: str, details: Mapping[str, object]) -> bytes:
     """Return the message of a decision, whatever its details are."""
-    return decision_json({"what": what, **details})
+    # A handler may call its details as it likes.
+    own = {"what": what}
+    return decision_json({**own, **details, **own})
 
 
 def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
@@ -166,13 +168,13 @@ def decode_head(line: bytes) -> CaptureHead:
     """Return what the first line of a capture says.
 
     Raises:
-        CaptureError: it is not that of one.
+        CaptureError: the line does not begin a capture.
 
     """
     try:
         version = msgspec.json.decode(line)["capture"]
     except (msgspec.DecodeError, TypeError, KeyError, UnicodeDecodeError):
-        raise CaptureError("not a capture: its first line is not that of one") from None
+        raise CaptureError("not a capture: its first line does not describe a call") from None
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise CaptureError(
             f"a capture of version {version!r}, of which this version of mediaserver can read up to"

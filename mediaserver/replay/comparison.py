@@ -35,6 +35,15 @@ _STAGES: Final = {
 """The stages of a turn whose median is told, and what it is called."""
 
 
+_USED: Final = {
+    "tokens_in": ("tokens that models read", ""),
+    "tokens_out": ("tokens that models wrote", ""),
+    "characters": ("characters synthesised", ""),
+    "speech_seconds": ("speech transcribed", "s"),
+}
+"""What turns use of paid services, what its sum is called, and the unit."""
+
+
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
     """One figure of both runs; None if it is unknown or there is none."""
@@ -201,6 +210,10 @@ class CallComparison:
             medians = _median(one.decisions, stage), _median(other.decisions, stage)
             if medians != (None, None):
                 figures.append(ComparedFigure(name, *medians, "s"))
+        for name, (called, unit) in _USED.items():
+            sums = _sum(one.decisions, name), _sum(other.decisions, name)
+            if sums != (None, None):
+                figures.append(ComparedFigure(called, *sums, unit))
         figures += [
             ComparedFigure("messages sent", one.messages, other.messages),
             ComparedFigure("CPU of the call", one.cpu, other.cpu, "s"),
@@ -251,6 +264,13 @@ def _median(decisions: Sequence[Decision], stage: str) -> float | None:
         if each.what == "turn" and isinstance(each.details.get(stage), int | float)
     ]
     return float(np.median(found)) if found else None
+
+
+def _sum(decisions: Sequence[Decision], name: str) -> float | None:
+    """Return what all turns used; None if no turn says that it used anything."""
+    told = [each.details.get("usage") for each in decisions if each.what == "turn"]
+    found = [usage.get(name, 0) for usage in told if isinstance(usage, dict)]
+    return sum(each for each in found if isinstance(each, int | float)) if found else None
 
 
 def _words(decisions: Sequence[Decision]) -> list[list[str]]:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mediaserver.call import CallSettings, Session, Turn
+from mediaserver.call import CallSettings, Session, Turn, Usage
 from mediaserver.call.follower import STREAM_ENDED, CallFollower, decision_json
 from tests.call.test_session import Shell, media, start
 
@@ -78,6 +78,14 @@ def test_a_follower_is_told_of_turns_and_interruptions(clock: Any) -> None:
     )
     assert interruption[0] == "interrupt"
     assert interruption[1]["unheard"] > 0
+
+
+def test_a_follower_is_told_what_a_turn_used(clock: Any) -> None:
+    session = Session(clock, Shell(), CallSettings())
+    notes = followed(session)
+    session.report_turn(Turn(number=1, usage=Usage(tokens_in=7, speech_seconds=1.23456)))
+    ((_, details),) = notes.decisions
+    assert details["usage"] == {"tokens_in": 7, "speech_seconds": 1.235}
 
 
 def test_what_a_service_said_when_it_failed_is_among_the_words(clock: Any) -> None:

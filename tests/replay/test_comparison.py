@@ -145,6 +145,23 @@ def test_figures_are_those_of_both_runs() -> None:
     assert "tools called" not in figures
 
 
+def used(**usage: float) -> Decision:
+    return Decision(1.0, "turn", {"usage": usage})
+
+
+def test_what_services_cost_is_compared() -> None:
+    then = run(decisions=[used(tokens_in=10, tokens_out=5), used(tokens_in=20)])
+    now = run(decisions=[used(characters=40, speech_seconds=1.5)])
+    figures = {each.name: [each.captured, each.replayed] for each in compare(then, now).figures}
+    assert figures["tokens that models read"] == [30, 0]
+    assert figures["tokens that models wrote"] == [5, 0]
+    assert figures["characters synthesised"] == [0, 40]
+    assert figures["speech transcribed"] == [0, 1.5]
+    # A capture of an older version does not say it.
+    old = compare(run(decisions=[turn(1.0, 0.5)]), now).figures
+    assert [each.captured for each in old if each.name == "characters synthesised"] == [None]
+
+
 def test_the_words_of_each_turn_stand_beside_each_other() -> None:
     then = run(decisions=[turn(1.0, 0.5, "", "Hi"), turn(2.0, 0.7, "So?", "Yes")])
     now = run(decisions=[Decision(1.0, "turn", {"words": "…"})])

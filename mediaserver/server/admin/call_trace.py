@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -106,6 +106,20 @@ class TracedSession(Protocol):
         """Its parts, once it has started."""
 
 
+_Audience: TypeAlias = Literal["all", "listeners", "others"]
+"""Which readers get a line: those who asked for audio have no need of its loudness."""
+
+
+class TakenLines(NamedTuple):
+    """Lines of a trace for one reader."""
+
+    lines: list[str]
+    missed: int
+    """How many are not there any more, for whichever reader they were."""
+    next: int
+    """The number of the line to go on from."""
+
+
 class CallTrace:
     """The latest lines of one call: a `CallFollower`.
 
@@ -120,8 +134,6 @@ class CallTrace:
         lag: returns the present lag of the event loop, in seconds.
 
     Attributes:
-        audio: whether each piece of audio has a line, with its payload; otherwise one line says how
-            loud the media of a second are.
         ended: whether the stream has ended, so that no line follows.
         changed: called when there is one more line.
 
@@ -141,7 +153,7 @@ class CallTrace:
         self._began = began
         self._personal_data = personal_data
         self._lag = lag
-        self._lines: deque[str] = deque()
+        self._lines: deque[tuple[str, _Audience]] = deque()
         self._first = 0
         self._size = 0
         self._counts = {name: getattr(session.counters, name) for name in _COUNTED}
@@ -149,9 +161,24 @@ class CallTrace:
         self._frames_in = self._frames_out = 0
         self._summed_up = clock()
         self._loudness: tuple[Loudness, Loudness] | None = None
-        self.audio = False
+        self._audio = False
         self.ended = False
         self.changed: list[Callable[[], object]] = []
+
+    @property
+    def audio(self) -> bool:
+        """Whether each piece of audio has a line, with its payload, for readers who ask for it.
+
+        The others get a line that says how loud the media of a second are.
+        """
+        return self._audio
+
+    @audio.setter
+    def audio(self, audio: bool) -> None:
+        if audio != self._audio:
+            # Until now that was for all.
+            self._note_loudness()
+            self._audio = audio
 
     @property
     def _playout(self) -> TracedPlayout | None:
@@ -163,23 +190,28 @@ class CallTrace:
         """The number of the next line."""
         return self._first + len(self._lines)
 
-    def take(self, after: int, most: int) -> tuple[list[str], int]:
-        """Return the lines from a number on, and how many of them are not there any more.
+    def take(self, after: int, most: int, *, audio: bool = False) -> TakenLines:
+        """Return the lines from a number on.
 
         Args:
             after: the number of the first line to return.
             most: characters that they may have together; at least one is returned.
+            audio: whether the reader asked for audio, and may hear it.
 
         """
         missed = max(0, self._first - after)
+        others: _Audience = "others" if audio else "listeners"
         taken: list[str] = []
         size = 0
         for index in range(max(0, after - self._first), len(self._lines)):
-            size += len(self._lines[index])
+            line, audience = self._lines[index]
+            if audience == others:
+                continue
+            size += len(line)
             if taken and size > most:
-                break
-            taken.append(self._lines[index])
-        return taken, missed
+                return TakenLines(taken, missed, self._first + index)
+            taken.append(line)
+        return TakenLines(taken, missed, max(after, self.next))
 
     # CallFollower
 
@@ -206,10 +238,10 @@ class CallTrace:
         if isinstance(command, PlayAudio):
             self._frames_out += 1
             heard = self._heard_at(command)
-            if self.audio:
+            if self._audio:
                 payload = base64.b64encode(command.payload).decode()
-                self._note("audio sent", heard_at=round(heard, 4), payload=payload)
-            elif (loudness := self._of_sides()) is not None:
+                self._note("audio sent", "listeners", heard_at=round(heard, 4), payload=payload)
+            if (loudness := self._of_sides()) is not None:
                 loudness[1].add(bytes(command.payload), heard)
         else:
             details = msgspec.to_builtins(command)
@@ -237,15 +269,16 @@ class CallTrace:
     def _note_event(self, event: Event, size: int) -> None:
         if isinstance(event, Media):
             self._frames_in += 1
-            if self.audio:
+            if self._audio:
                 self._note(
                     "audio received",
+                    "listeners",
                     track=event.track,
                     timestamp=event.timestamp,
                     chunk=event.chunk,
                     payload=base64.b64encode(event.payload).decode(),
                 )
-            elif event.track != "outbound" and (loudness := self._of_sides()) is not None:
+            if event.track != "outbound" and (loudness := self._of_sides()) is not None:
                 loudness[0].add(event.payload, self._now() - loudness[0].seconds(event.payload))
             return
         details: dict[str, object] = {}
@@ -291,7 +324,8 @@ class CallTrace:
         if self._loudness is not None:
             caller, agent = (side.take() for side in self._loudness)
             if caller or agent:
-                self._note("loudness", caller=caller, agent=agent)
+                to: _Audience = "others" if self._audio else "all"
+                self._note("loudness", to, caller=caller, agent=agent)
 
     def _note_cut(self) -> None:
         """Note from when on the caller hears nothing of what was sent."""
@@ -332,8 +366,9 @@ class CallTrace:
         names = [seconds for _, seconds in _COUNTED.values() if seconds is not None]
         return {name: getattr(self._session.counters, name) for name in names}
 
-    def _note(self, what: str, /, **details: Any) -> None:
-        line: dict[str, Any] = {"at": round(self._clock() - self._began, 4), "what": what}
+    def _note(self, what: str, to: _Audience = "all", /, **details: Any) -> None:
+        own = {"at": round(self._clock() - self._began, 4), "what": what}
+        line: dict[str, Any] = dict(own)
         for name, value in details.items():
             if name in _PERSONAL and not self._personal_data and value:
                 value = HIDDEN_WORDS
@@ -342,11 +377,12 @@ class CallTrace:
             elif isinstance(value, list | tuple):
                 value = [each[:_LONGEST] if isinstance(each, str) else each for each in value]
             line[name] = value
-        text = decision_json(line).decode()
-        self._lines.append(text)
+        # A handler may call its details as it likes.
+        text = decision_json(line | own).decode()
+        self._lines.append((text, to))
         self._size += len(text)
         while len(self._lines) > MOST_LINES or self._size > MOST_BYTES:
-            self._size -= len(self._lines.popleft())
+            self._size -= len(self._lines.popleft()[0])
             self._first += 1
         for tell in self.changed:
             tell()

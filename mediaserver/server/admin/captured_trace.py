@@ -1,4 +1,4 @@
-"""The lines of a call that has ended, from its capture: as those of a trace, had somebody read it.
+"""The lines of a call that has ended, from its capture, in the form of a live call's trace.
 
 What only the process knew while the call lived is not in them: the lag of its event loop, and what
 it counted.
@@ -17,6 +17,7 @@ from audiocodecs import AudioFormat
 from mediaserver.call import StreamCounters
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
+    CAPTURE_FULL,
     CapturedLine,
     CaptureError,
     CaptureHead,
@@ -69,8 +70,7 @@ def captured_lines(
     for line in reader:
         clock.now = line.at
         _tell(trace, playout, line)
-        lines, _ = trace.take(taken, MOST_BYTES)
-        taken += len(lines)
+        lines, _, taken = trace.take(taken, MOST_BYTES, audio=audio)
         yield from lines
     if not trace.ended:
         yield msgspec.json.encode({"what": TRACE_ENDED, "reason": reader.ended}).decode()
@@ -143,7 +143,7 @@ def _tell(trace: CallTrace, playout: CapturedPlayout, line: CapturedLine) -> Non
         (trace.received_binary if line.binary else trace.received)(line.message)
     elif line.side == "!":
         what, details = _decision(line)
-        if what != CAPTURE_ENDED:
+        if what not in (CAPTURE_ENDED, CAPTURE_FULL):
             trace.decided(what, **details)
     else:
         try:
@@ -188,6 +188,11 @@ class _Reader:
                     what, details = _decision(line)
                     if what == CAPTURE_ENDED:
                         self.ended = f"the capture ends here: {details.get('reason', '?')}"
+                    elif what == CAPTURE_FULL:
+                        self.ended = (
+                            "the capture ends here, before its call:"
+                            " captures took all of --capture-megabytes"
+                        )
                 yield line
         except (OSError, CaptureError):
             # What it says may quote the line.

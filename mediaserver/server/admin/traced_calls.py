@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from mediaserver.call import StreamReport, Turn
@@ -18,6 +19,10 @@ MOST_TRACED: Final = 8
 
 LEASE: Final = 10.0
 """Seconds without a reader after which a call is not followed any more."""
+
+_LEFT: Final = 5.0
+"""Seconds without a reader after which a call makes room for another one; a reader that takes
+nothing asks every four."""
 
 _WAIT: Final = 0.5
 """Seconds for which an answer waits for a line. Other processes must answer within a second."""
@@ -38,6 +43,7 @@ class _Followed:
     def __init__(self, trace: CallTrace, now: float) -> None:
         self.trace = trace
         self.asked_at = now
+        self.listened_at = -inf
         self.changed = asyncio.Event()
         trace.changed.append(self.changed.set)
 
@@ -76,7 +82,7 @@ class TracedCalls:
         followed = self._followed.get(command.call)
         if followed is None:
             assert call is not None
-            if len(self._followed) >= MOST_TRACED:
+            if not self._has_room():
                 return Delivery(
                     "too_many",
                     f"{MOST_TRACED} calls of this process are followed already",
@@ -84,20 +90,21 @@ class TracedCalls:
                 )
             followed = self._follow(command.call, call)
         trace = followed.trace
-        trace.audio = trace.audio or command.audio
         after, began_again = command.after, command.after > trace.next
         if after < 0:
             after = trace.next
         elif began_again:
             after = 0
         followed.asked_at = self._runtime.clock()
+        if command.audio:
+            followed.listened_at = followed.asked_at
+            trace.audio = True
         if trace.next <= after and not trace.ended:
             followed.changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WAIT):
                     await followed.changed.wait()
-        lines, missed = trace.take(after, _MOST)
-        following = after + missed + len(lines)
+        lines, missed, following = trace.take(after, _MOST, audio=command.audio)
         ended = trace.ended and following >= trace.next
         missed = -1 if began_again else missed
         process = self._runtime.process
@@ -108,10 +115,12 @@ class TracedCalls:
     def call_started(self, call: ObservedCall) -> None:
         """Follow a call from its start, if not too many are followed already."""
         assert call.stream is not None
-        if len(self._followed) < MOST_TRACED:
+        if self._has_room():
             name = call.stream.stream_id if call.call_id == "?" else call.call_id
-            trace = self._follow(name, call).trace
-            trace.audio = self._runtime.settings.admin_listen_in
+            followed = self._follow(name, call)
+            if self._runtime.settings.admin_listen_in:
+                followed.listened_at = followed.asked_at
+                followed.trace.audio = True
 
     def turn_reported(self, call: ObservedCall, turn: Turn) -> None:
         """Its turns are told to those that follow it."""
@@ -138,6 +147,17 @@ class TracedCalls:
             self._look_later()
         return followed
 
+    def _has_room(self) -> bool:
+        """Tell whether one more call can be followed, perhaps in place of one that nobody reads."""
+        if len(self._followed) < MOST_TRACED:
+            return True
+        name, oldest = min(self._followed.items(), key=lambda each: each[1].asked_at)
+        if self._runtime.clock() - oldest.asked_at <= _LEFT:
+            return False
+        self._let_go(name)
+        self._unfollow()
+        return True
+
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(LEASE, self._look)
 
@@ -147,12 +167,26 @@ class TracedCalls:
         now = self._runtime.clock()
         for name, followed in list(self._followed.items()):
             if now - followed.asked_at >= LEASE:
-                del self._followed[name]
-                followed.trace.changed.remove(followed.changed.set)
+                self._let_go(name)
+        self._unfollow()
+        listened = {
+            followed.trace
+            for followed in self._followed.values()
+            if now - followed.listened_at < LEASE
+        }
+        for followed in self._followed.values():
+            followed.trace.audio = followed.trace in listened
+        if self._followed:
+            self._look_later()
+
+    def _let_go(self, name: str) -> None:
+        followed = self._followed.pop(name)
+        followed.trace.changed.remove(followed.changed.set)
+
+    def _unfollow(self) -> None:
+        """Take away the traces that have no reader any more."""
         still = {followed.trace for followed in self._followed.values()}
         for call in self._runtime.calls:
             for follower in call.session.followers:
                 if isinstance(follower, CallTrace) and follower not in still:
                     call.session.unfollow(follower)
-        if self._followed:
-            self._look_later()

@@ -49,9 +49,9 @@ class Traced:
             session, clock=lambda: self.now, began=100.0, lag=lambda: 0.03, **settings
         )
 
-    def lines(self) -> list[dict[str, Any]]:
-        lines, _ = self.trace.take(0, 10**9)
-        return [json.loads(line) for line in lines]
+    def lines(self, *, audio: bool = False) -> list[dict[str, Any]]:
+        taken = self.trace.take(0, 10**9, audio=audio)
+        return [json.loads(line) for line in taken.lines]
 
 
 def media(payload: bytes = b"\xff" * 160) -> str:
@@ -135,8 +135,8 @@ def test_before_the_format_is_known_nothing_is_loud() -> None:
     trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
     trace.audio = True
     trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
-    lines, _ = trace.take(0, 10**9)
-    assert [json.loads(line).get("heard_at") for line in lines] == [1.0]
+    taken = trace.take(0, 10**9, audio=True)
+    assert [json.loads(line).get("heard_at") for line in taken.lines] == [1.0]
 
 
 def test_audio_has_its_payload_and_the_time_at_which_it_is_heard() -> None:
@@ -145,13 +145,36 @@ def test_audio_has_its_payload_and_the_time_at_which_it_is_heard() -> None:
     traced.trace.received(media(b"\x01" * 160))
     traced.trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
     traced.trace.sent(encode_command(ClearAudio(STREAM_ID)))
-    received, sent, clear, cut = traced.lines()
+    received, sent, clear, cut = traced.lines(audio=True)
     assert base64.b64decode(received["payload"]) == b"\x01" * 160
     assert (received["track"], received["timestamp"]) == ("inbound", 1_705_312_200_000)
     assert base64.b64decode(sent["payload"]) == b"\x02" * 400
     assert sent["heard_at"] == 1.55
     assert clear["command"] == "ClearAudio"
     assert (cut["what"], cut["heard_at"]) == ("audio cut", 1.25)
+
+
+def test_audio_is_for_those_who_ask_for_it_and_its_loudness_for_the_others() -> None:
+    traced = Traced()
+    traced.trace.received(media(b"\x80" * 160))
+    traced.trace.audio = True
+    traced.trace.received(media(b"\x80" * 160))
+    traced.trace.decided(STREAM_ENDED)
+    heard = [line["what"] for line in traced.lines(audio=True)]
+    assert heard == ["loudness", "audio received", STREAM_ENDED]
+    seen = [line["what"] for line in traced.lines()]
+    assert seen == ["loudness", "loudness", STREAM_ENDED]
+    after, numbers = 0, []
+    while after < traced.trace.next:
+        after = traced.trace.take(after, 1).next
+        numbers.append(after)
+    assert numbers == [2, 3, 4]
+
+
+def test_details_that_are_called_like_a_line_s_own_change_neither() -> None:
+    traced = Traced()
+    traced.trace.decided("looks up", at=90_000, order=7, what="other")
+    assert traced.lines() == [{"at": 1.0, "what": "looks up", "order": 7}]
 
 
 def test_what_the_counters_say_is_a_line() -> None:
@@ -222,13 +245,11 @@ def test_a_reader_knows_each_line_or_that_it_was_missed(reads: list[int], longes
         for written in reads:
             for _ in range(written):
                 trace.decided("something")
-            lines, missed = trace.take(after, 100)
+            lines, missed, after = trace.take(after, 100)
             known += len(lines) + missed
-            after += len(lines) + missed
             assert after == known <= trace.next
         while after < trace.next:
-            lines, missed = trace.take(after, 100)
-            after += len(lines) + missed
+            after = trace.take(after, 100).next
         assert after == trace.next == sum(reads)
 
 
@@ -237,6 +258,6 @@ def test_lines_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) 
     trace = Traced(personal_data=True).trace
     for _ in range(50):
         trace.decided("understood", words="x" * 100_000)
-    lines, missed = trace.take(0, 10**9)
+    lines, missed, _ = trace.take(0, 10**9)
     assert sum(map(len, lines)) <= 10_000
     assert missed == 50 - len(lines)

@@ -73,8 +73,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> tuple[Capture, list[Any]]:
             await line.phone.wait_until(3.5)
             await line.hang_up()
         (trace,) = follows.traces
-        lines, _ = trace.take(0, 10**9)
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in trace.take(0, 10**9, audio=True).lines]
 
     lines = run_virtual(hold())
     (path,) = folder.glob("*.wire.zst")
@@ -160,3 +159,5 @@ def test_the_last_line_says_why_a_capture_ends_before_its_call() -> None:
     assert ends(ended) == "the capture ends here: the caller hung up"
     assert ends(damaged=True) == "the capture is damaged from here on"
     assert ends(stopped, ended) == "the caller hung up"
+    full = CapturedLine(1.0, "!", encode_decision("capture full", {}))
+    assert ends(full).endswith("captures took all of --capture-megabytes")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mediaserver.protocol import Stop, encode_event
+from mediaserver.protocol import Media, Stop, encode_event
 from mediaserver.routes import Route
 from mediaserver.server.admin.call_trace import CallTrace
 from mediaserver.server.admin.commands import CallCommand, Delivery
@@ -14,6 +14,10 @@ from mediaserver.server.admin.traced_calls import LEASE, MOST_TRACED
 from tests.server.admin.live import FakeControl, Live, client_of, hold
 
 
+STREAM_ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+AUDIO = encode_event(
+    Media(bytes(160), timestamp=20, chunk=1, stream_id=STREAM_ID, sequence_number=2)
+).replace(STREAM_ID, "stream-1")
 STOP = encode_event(Stop("done", stream_id="stream-1"))
 
 
@@ -115,6 +119,38 @@ async def test_a_bounded_number_of_calls_is_followed(start_runtime: Callable[...
     directory = OwnCalls(runtime, FakeControl())
     found = await asyncio.gather(*(read(directory, f"call-{n}") for n in range(len(calls))))
     assert [each.status for each in found] == ["done"] * MOST_TRACED + ["too_many"]
+
+
+async def test_a_call_that_was_left_makes_room_for_another(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime = await start_runtime(Route(hold))
+    calls = [Live(runtime, f"call-{n}", f"stream-{n}") for n in range(MOST_TRACED + 1)]
+    directory = OwnCalls(runtime, FakeControl())
+    for number in range(MOST_TRACED):
+        await read(directory, f"call-{number}")
+    await asyncio.sleep(5)
+    for number in range(1, MOST_TRACED):
+        await read(directory, f"call-{number}")
+    assert (await read(directory, f"call-{MOST_TRACED}")).status == "done"
+    assert [len(each.call.session.followers) for each in calls] == [0] + [1] * MOST_TRACED
+    assert (await read(directory, "call-0")).status == "too_many"
+
+
+async def test_audio_is_sent_only_to_who_asks_and_taken_only_while_somebody_does(
+    follow: Callable[..., Any],
+) -> None:
+    live, directory = await follow(admin_listen_in=True)
+    await read(directory)
+    await read(directory, audio=True)
+    (trace,) = live.call.session.followers
+    live.call.session.receive(AUDIO)
+    assert "audio received" not in whats(await read(directory, after=0))
+    assert "audio received" in whats(await read(directory, after=0, audio=True))
+    for _ in range(5):
+        await asyncio.sleep(LEASE / 2)
+        await read(directory)
+    assert not trace.audio
 
 
 async def test_lines_are_streamed_to_the_end_of_the_call(follow: Callable[..., Any]) -> None:
