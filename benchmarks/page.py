@@ -9,7 +9,6 @@ README.md in this folder says what is measured and how to read it.
 import argparse
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from benchmarks.chromium import LAPTOP, TELEPHONE, WatchedPage, chromium
 from benchmarks.dev_page import developing
 from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, arguments_of, report_on
-from benchmarks.processes import ROOT
 from benchmarks.spoken_call import (
     AGENT_VOICE,
     AudioMissedError,
@@ -41,6 +39,7 @@ from benchmarks.spoken_call import (
     heard_call,
     record_caller,
     shown_call,
+    write_agent,
 )
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.protocol import PLIVO_FORMATS
@@ -246,7 +245,7 @@ def _agent_folder() -> Iterator[Path]:
     """Yield a folder with the agent of the examples, and the caller's recording."""
     with tempfile.TemporaryDirectory(prefix="page-") as name:
         folder = Path(name)
-        shutil.copy(ROOT / "examples" / "offline.py", folder / "agent.py")
+        write_agent(folder)
         record_caller(folder / "caller.wav")
         yield folder
 

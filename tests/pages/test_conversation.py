@@ -7,7 +7,6 @@ tolerance is above that, and below what a mistake makes: a word that is held up 
 agent's is moved by 0.6 s. `python -m benchmarks.page` measures how exact the times are.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import pytest
 
 from benchmarks.chromium import LAPTOP, WatchedPage, launched
 from benchmarks.dev_page import await_agent, developing
-from benchmarks.processes import ROOT
 from benchmarks.spoken_call import (
     AGENT_VOICE,
     call_agent,
@@ -27,6 +25,7 @@ from benchmarks.spoken_call import (
     heard_call,
     record_caller,
     shown_call,
+    write_agent,
 )
 from mediaserver.agents.services.espeak import EspeakSpeech
 
@@ -58,7 +57,7 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
 ) -> None:
     folder = tmp_path / "agent"
     folder.mkdir()
-    shutil.copy(ROOT / "examples" / "offline.py", folder / "agent.py")
+    write_agent(folder)
     with developing("agent.py", folder) as url:
         watched = WatchedPage(speaking_chromium, url, viewport=LAPTOP)
         for _ in range(CALLS):
