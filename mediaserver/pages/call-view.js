@@ -21,9 +21,14 @@ const LONGEST = 60;
 const REST = 40;
 
 export class CallView {
-  /** @param {boolean} audio whether the server shows audio. @param {() => void} ended is called when a live call is over. */
-  constructor(audio, ended) {
+  /**
+   * @param {{audio: boolean, atOnce: boolean}} offers whether the server lets one hear calls; and whether the page need
+   *   not wait until somebody asks for it, as nobody but oneself is heard.
+   * @param {() => void} ended is called when a live call is over.
+   */
+  constructor({ audio, atOnce }, ended) {
     this._audio = audio;
+    this._atOnce = audio && atOnce;
     this._ended = ended;
     this._stop = null;
     this._followed = null; // the live call whose trace is being read
@@ -45,7 +50,9 @@ export class CallView {
     byId("zoom-out").addEventListener("click", () => this.waveforms.zoom(2));
     byId("latest").addEventListener("click", () => this.waveforms.follow(!this.waveforms.latest));
     this._listening = null;
-    byId("listen").addEventListener("click", () => this._listen(this._listening === null));
+    this._hearing = null; // stops reading the audio of a live call
+    this._hearPast = null; // shows the past call that is shown with its audio
+    byId("listen").addEventListener("click", () => (this._hearPast ? this._hearPast() : this._listen(this._listening === null)));
     const draw = () => {
       setTimeout(() => requestAnimationFrame(draw), REST); // first, so that it goes on whatever happens
       this._draw();
@@ -66,30 +73,42 @@ export class CallView {
    */
   async live(id, { own = false, ...known } = {}) {
     if (this._followed === id) return;
-    byId("listen").hidden = own || !this._audio;
+    byId("listen").hidden = true;
     const shown = this._show(id, known, async (signal) => {
       const call = { ...known, ...await this._started(id, own, signal) };
       this._awaited = false;
       this._tellAbout(id, call);
-      await this._read(this._address("calls", id, "from=start"), call.format, signal);
+      await this._read(address("calls", id, "from=start", this._atOnce && "audio=1"), call.format, signal);
     });
     this._followed = id;
+    if (!own && this._audio) this._offerToListen("Listen in");
     if (await shown) this._ended();
   }
 
-  /** Shows a call that is over. */
-  async past(id, known = {}) {
+  /** Shows a call that is over; with its audio if somebody asks for it, as the server writes down who hears a call. */
+  async past(id, known = {}, audio = this._atOnce) {
     byId("listen").hidden = true;
     const shown = await this._show(id, known, async (signal) => {
-      await this._read(this._address("past", id), null, signal);
-      if (this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
+      await this._read(address("past", id, audio && "audio=1"), null, signal);
+      if (audio && this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
     });
-    if (shown) this.waveforms.show(0);
+    if (!shown) return;
+    this.waveforms.show(0);
+    const { recorded, caller, agent } = this.trace ?? {};
+    if (audio) {
+      if (document.activeElement === document.body) byId("recording").focus();
+    } else if (this._audio && (recorded || caller?.end || agent?.end)) {
+      this._hearPast = () => this.past(id, known, true);
+      this._offerToListen("Hear the recording");
+    }
   }
 
-  _address(kind, id, ...query) {
-    if (this._audio) query.push("audio=1");
-    return `/${kind}/${encodeURIComponent(id)}/trace?${query.join("&")}`;
+  _offerToListen(words) {
+    const button = byId("listen");
+    button.textContent = words;
+    if (this._hearPast) button.removeAttribute("aria-pressed");
+    else button.setAttribute("aria-pressed", "false");
+    button.hidden = false;
   }
 
   /** Takes that a call of the phone is over: it may have had no stream. */
@@ -115,15 +134,32 @@ export class CallView {
   }
 
   _listen(on) {
+    const { trace } = this;
     this._listening?.stop();
-    this._listening = on ? new Listening(this.trace, this.now) : null;
-    byId("listen").setAttribute("aria-pressed", on);
+    this._hearing?.abort();
+    this._hearing = null;
+    trace?.hearNoMore();
+    this._listening = on && trace ? new Listening(trace, this.now) : null;
+    byId("listen").setAttribute("aria-pressed", this._listening !== null);
+    if (this._listening && !this._atOnce) this._hearLive(trace, this.id);
+  }
+
+  /** Reads the call once more, with its audio, for as long as somebody listens. */
+  async _hearLive(trace, id) {
+    const { signal } = (this._hearing = new AbortController());
+    try {
+      const { body } = await ask(address("calls", id, "audio=1"), signal);
+      for await (const line of readLines(body)) trace.hear(line);
+    } catch (error) {
+      if (!signal.aborted) tell(byId("call-problem"), error.message);
+    }
+    if (!signal.aborted) this._listen(false);
   }
 
   /** Returns whether it was shown to its end: another call may be shown in its place. */
   async _show(id, known, follow) {
     this._stop?.abort();
-    this._followed = this._passed = null;
+    this._followed = this._passed = this._hearPast = null;
     this._listen(false);
     const { signal } = (this._stop = new AbortController());
     this.id = id;
@@ -287,3 +323,5 @@ export class CallView {
     return told.join(" · ") || "No barge-in, no fault of the audio";
   }
 }
+
+const address = (kind, id, ...query) => `/${kind}/${encodeURIComponent(id)}/trace?${query.filter(Boolean).join("&")}`;

@@ -25,6 +25,11 @@ const NUMBERS = new Map([
 
 const isNumber = (value, most) => typeof value === "number" && Math.abs(value) <= most;
 
+/** The name of a number in a line that cannot be, or undefined. */
+function wrongNumber(line) {
+  return [...NUMBERS].find(([name, most]) => line[name] != null && !isNumber(line[name], most))?.[0];
+}
+
 /** Returns a number that a line must have. */
 function needed(line, name) {
   if (line[name] == null) throw new Error(`${name} is missing`);
@@ -73,6 +78,7 @@ export class Trace {
     this.ended = null; // why
     this.recorded = false; // whether there is a file with the audio of a call that is over
     this.lines = 0;
+    this._heardFrom = Infinity; // seconds: from when on another reading of the call tells how it sounds
     this._utterances = []; // those of the caller whose words may still change
   }
 
@@ -86,11 +92,11 @@ export class Trace {
   /** Takes a line of the trace. Returns its time, or null if it has none. */
   take(line) {
     this.lines += 1;
-    const wrong = [...NUMBERS].find(([name, most]) => line[name] != null && !isNumber(line[name], most));
+    const wrong = wrongNumber(line);
     const at = isNumber(line.at, LONGEST) ? line.at : this.now;
     this.now = Math.max(this.now, at);
     try {
-      if (wrong) throw new Error(`${wrong[0]} is not a number that it can be`);
+      if (wrong) throw new Error(`${wrong} is not a number that it can be`);
       this[TAKES.get(line.what) ?? "_other"](line, at);
     } catch (error) {
       this._happens(at, `A line of the trace cannot be shown: ${error.message}`, true);
@@ -105,6 +111,19 @@ export class Trace {
     if (this.wire.length > MOST_WIRE) this.wire.shift();
   }
 
+  /** Takes a line of another reading of the same call, which has its audio: what it tells besides is known already. */
+  hear(line) {
+    const sound = SOUNDS.get(line.what);
+    if (!sound || wrongNumber(line) || !isNumber(line.at, LONGEST)) return;
+    this._heardFrom = Math.min(this._heardFrom, line.at);
+    this[sound](line, line.at);
+  }
+
+  /** The other reading is over. */
+  hearNoMore() {
+    this._heardFrom = Infinity;
+  }
+
   /** Takes what the phone measured, whose `at` counts from the same start. */
   measure(told) {
     this.measured += 1;
@@ -116,31 +135,41 @@ export class Trace {
 
   // Audio.
 
-  _audioReceived(line, at) {
+  _callerHeard(line, at) {
     if (this.decode && line.track !== "outbound") this.caller.follow(this.decode(line.payload), at, (line.timestamp ?? NaN) / 1000);
   }
 
-  _audioSent(line) {
-    if (!this.decode) return;
-    const heardAt = needed(line, "heard_at");
-    this.agent.add(this.decode(line.payload), heardAt);
-    this._resumed(heardAt);
+  _agentHeard(line) {
+    if (this.decode) this.agent.add(this.decode(line.payload), needed(line, "heard_at"));
+  }
+
+  _agentCut(line) {
+    this.agent.cut(needed(line, "heard_at"));
+  }
+
+  _audioReceived(line, at) {
+    if (at <= this._heardFrom) this._callerHeard(line, at);
+  }
+
+  _audioSent(line, at) {
+    if (at <= this._heardFrom) this._agentHeard(line);
+    this._resumed(needed(line, "heard_at"));
   }
 
   /** Where nobody may hear the call, there is still a picture of it. */
-  _loud(line) {
+  _loud(line, from) {
     for (const [sound, runs] of [[this.caller, line.caller], [this.agent, line.agent]]) {
       for (const [at, ...peaks] of runs) {
         if (!isNumber(at, LONGEST)) throw new Error("its time is not a number that it can be");
-        sound.picture(peaks, PEAKS, at);
+        if (from <= this._heardFrom) sound.picture(peaks, PEAKS, at);
       }
     }
     if (line.agent.length) this._resumed(line.agent.at(-1)[0]);
   }
 
-  _audioCut(line) {
+  _audioCut(line, at) {
     const heardAt = needed(line, "heard_at");
-    this.agent.cut(heardAt);
+    if (at <= this._heardFrom) this._agentCut(line);
     const reply = this._openReply();
     // It may be a pause, after which the same audio is sent again.
     if (reply && reply.heldAt === null) reply.heldAt = heardAt;
@@ -337,6 +366,8 @@ export class Trace {
 
   _other() {}
 }
+
+const SOUNDS = new Map([["audio received", "_callerHeard"], ["audio sent", "_agentHeard"], ["audio cut", "_agentCut"]]);
 
 const TAKES = new Map(Object.entries({
   "audio received": "_audioReceived",

@@ -55,13 +55,20 @@ class FakeServer:
         asked: what the page has asked the phone for.
         frames: the audio that the phone was given.
         recording: the file with the audio of every past call.
+        heard: the calls whose traces were asked for with audio.
         queries: the parameters of each search of past calls.
         starts: how often the agent was to start again.
 
     """
 
     def __init__(self) -> None:
-        self.offers = {"title": "my_agent:Agent", "phone": True, "audio": True, "past": False}
+        self.offers = {
+            "mode": "dev",
+            "title": "my_agent:Agent",
+            "phone": True,
+            "audio": True,
+            "past": False,
+        }
         self.calls: list[dict[str, Any]] = []
         self.past: list[dict[str, Any]] = []
         self.recording = b""
@@ -69,8 +76,10 @@ class FakeServer:
         self.asked: list[dict[str, Any]] = []
         self.frames: list[bytes] = []
         self.queries: list[dict[str, str]] = []
+        self.heard: list[str] = []
         self.starts = 0
         self._feeds: dict[str, Feed] = {}
+        self._audio: dict[str, Feed] = {}
         self._agent = Feed([{"what": "agent", "state": "ready", "problem": ""}], goes_on=True)
         self._phone: WebSocket | None = None
         self._has_phone = asyncio.Event()
@@ -131,6 +140,10 @@ class FakeServer:
             )
         else:
             self.past.append({"began": "2027-01-15T08:00:00Z", "seconds": 9.5, **entry})
+
+    def audio(self, call_id: str, *lines: dict[str, Any], live: bool = True) -> None:
+        """Have other lines for whoever asks for audio."""
+        self._audio[call_id] = Feed(list(lines), goes_on=live)
 
     def tell(self, call_id: str, *lines: dict[str, Any]) -> None:
         """Add lines to a trace."""
@@ -207,7 +220,11 @@ class FakeServer:
         return self._refusal(request) or JSONResponse(found[0])
 
     async def _trace(self, request: Request) -> Response:
-        feed = self._feeds[request.path_params["id"]]
+        call_id = request.path_params["id"]
+        feed = self._feeds[call_id]
+        if request.query_params.get("audio") == "1":
+            self.heard.append(call_id)
+            feed = self._audio.get(call_id, feed)
         return StreamingResponse(feed.read(), media_type="application/x-ndjson")
 
     async def _search(self, request: Request) -> Response:

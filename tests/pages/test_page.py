@@ -11,7 +11,7 @@ import pytest
 from audiocodecs import encode_wav
 from tests.pages.conftest import TONE
 from tests.pages.fake_server import FakeServer
-from tests.pages.lines import ENDED, START, conversation, line
+from tests.pages.lines import ENDED, START, conversation, line, payload
 
 
 LAPTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 800}
@@ -376,6 +376,38 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     assert "the recording has" not in page.locator("#sound-summary").inner_text()
     assert page.locator("#words del").count() == 0
     page.get_by_text("--admin-personal-data").wait_for()
+
+
+def test_a_live_call_is_heard_when_somebody_asks_for_it(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.call("c1", START)
+    server.audio("c1", *(line(1.0, "audio sent", heard_at=at, payload=payload()) for at in (1, 2)))
+    page = opened("#live/c1")
+    page.locator("#view").wait_for()
+    assert server.heard == []
+    button = page.get_by_role("button", name="Listen in")
+    button.click()
+    page.wait_for_function("() => mediaserverView.trace.agent.peak(2, 2.02) > 0.3")
+    assert server.heard == ["c1"]
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    server.end("c1")
+    page.locator("#recording[src]").wait_for()
+
+
+def test_a_past_call_is_heard_when_somebody_asks_for_it(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False, "past": True}
+    loud = line(1.0, "loudness", caller=[[0, *[0.5] * 50]], agent=[])
+    server.call("c1", START, loud, ENDED, live=False, captured=True)
+    server.audio("c1", *conversation(), ENDED, live=False)
+    page = opened("#past/c1")
+    button = page.get_by_role("button", name="Hear the recording")
+    button.wait_for()
+    assert server.heard == []
+    button.click()
+    page.locator("#recording[src]").wait_for()
+    assert server.heard == ["c1"]
+    assert button.is_hidden()
 
 
 MARKUP = (

@@ -1,5 +1,6 @@
 """What the page makes of the lines of a trace, in a real browser."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,27 @@ def test_where_nobody_may_hear_there_is_a_picture(traced: Callable[..., Any]) ->
         "One two.",
         1,
     ]
+
+
+def test_another_reading_tells_how_a_call_sounds(traced: Callable[..., Any]) -> None:
+    loud = line(1.0, "loudness", caller=[], agent=[[0.5, *[0.25] * 20]])
+    heard = [
+        line(1.1, "audio sent", heard_at=1.2, payload=payload(0.5)),
+        line(1.3, "audio cut", heard_at=1.3),
+        line(1.31, "audio sent", heard_at=1.4, payload=payload(0.1)),
+        line(1.4, "says", words="known already"),
+    ]
+    late = [line(1.3, "audio cut", heard_at=1.3), line(2, "loudness", caller=[], agent=[[1.3, 1]])]
+    script = f"""(() => {{
+        for (const line of {json.dumps(heard)}) trace.hear(line);
+        for (const line of {json.dumps(late)}) trace.take(line);
+        trace.hearNoMore();
+        const again = {json.dumps(line(3.0, "loudness", caller=[], agent=[[2.5, 0.75]]))};
+        trace.take(again);
+        return [0.55, 1.25, 1.32, 1.45, 2.5].map((at) => trace.agent.peak(at, at + 0.01));
+    }})()"""
+    peaks = traced([START, loud], script)
+    assert peaks == [0.25, pytest.approx(0.5, abs=0.05), 0, pytest.approx(0.5, abs=0.05), 0.75]
 
 
 def test_after_a_turn_the_agents_memory_says_what_was_heard(traced: Callable[..., Any]) -> None:
