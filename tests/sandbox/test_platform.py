@@ -22,6 +22,7 @@ from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.platform import (
     Sandbox,
     SandboxOptions,
+    _listener,
     environment,
     serve_sandbox,
     speak_text,
@@ -244,3 +245,17 @@ async def test_requests_may_name_files_beside_that_of_the_phone(tmp_path: Path) 
     for phone, folder in ((str(script), tmp_path), ("hang up", None), (None, None)):
         async with Sandbox(SandboxOptions(phone=phone)) as sandbox:
             assert sandbox.exchange.services.options.files == folder
+
+
+async def test_small_answers_are_not_held_back() -> None:
+    listener = _listener("127.0.0.1", 0)
+    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(
+        lambda _, writer: accepted.set_result(writer), sock=listener
+    )
+    async with server:
+        with socket.create_connection(listener.getsockname(), timeout=10):
+            writer = await asyncio.wait_for(accepted, 10)
+            sock = writer.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
