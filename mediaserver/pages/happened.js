@@ -18,13 +18,14 @@ export class Happened {
     this._none.hidden = false;
   }
 
-  draw({ happened }) {
-    if (happened.length === this._count) return;
-    for (const { at, text, wrong } of happened.slice(Math.max(this._count, happened.length - MOST))) {
+  draw({ happened, happenedCount }) {
+    const fresh = Math.min(happenedCount - this._count, MOST);
+    if (!fresh) return;
+    for (const { at, text, wrong } of happened.slice(-fresh)) {
       this._list.prepend(element("li", { class: wrong ? "wrong" : null }, timeOf(at), foldable("span", text)));
     }
     while (this._list.childElementCount > MOST) this._list.lastElementChild.remove();
-    this._count = happened.length;
+    this._count = happenedCount;
     this._none.hidden = true;
   }
 }

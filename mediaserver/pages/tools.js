@@ -2,6 +2,9 @@
 
 import { element, foldable, length, timeOf } from "./elements.js";
 
+/** Tools that are shown, the latest. */
+const MOST = 500;
+
 export class Tools {
   constructor(list, none) {
     this._list = list;
@@ -10,20 +13,24 @@ export class Tools {
   }
 
   clear() {
+    this._first = 0; // the first that is shown
     this._running = []; // whether the entries' tools still ran
     this._list.replaceChildren();
     this._none.hidden = false;
   }
 
   draw({ tools }) {
-    tools.forEach((tool, index) => {
+    const list = this._list;
+    for (let index = this._first; index < tools.length; index++) {
+      const tool = tools[index];
       const running = tool.until === null;
-      if (this._running[index] === running) return;
-      if (index in this._running) this._list.children[index].replaceWith(entry(tool));
-      else this._list.append(entry(tool));
+      if (this._running[index] === running) continue;
+      if (index in this._running) list.children[index - this._first].replaceWith(entry(tool));
+      else list.append(entry(tool));
       this._running[index] = running;
       this._none.hidden = true;
-    });
+    }
+    for (; list.childElementCount > MOST; this._first++) list.firstElementChild.remove();
   }
 }
 

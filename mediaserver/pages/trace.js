@@ -8,6 +8,9 @@ import { PEAKS, Sound } from "./sound.js";
 /** Lines of the wire that are kept. */
 const MOST_WIRE = 2000;
 
+/** Moments of a kind that are kept: probabilities of speech of an hour at least. */
+const MOST_MOMENTS = 120_000;
+
 /** Entries at the end of what is said that may be those of the reply under way. */
 const RECENT = 20;
 
@@ -70,7 +73,8 @@ export class Trace {
     this.speech = []; // {at, until}: when the caller speaks
     this.marks = []; // {at, kind, text}: interruptions, keys, checkpoints, in order
     this.counts = {}; // of the marks of each kind
-    this.happened = []; // {at, text, wrong}
+    this.happened = []; // {at, text, wrong}, the latest
+    this.happenedCount = 0;
     this.probabilities = []; // {at, probability}: of speech
     this.wire = [];
     this.wireCount = 0;
@@ -187,7 +191,7 @@ export class Trace {
   // The caller.
 
   _speaks(line, at) {
-    this.speech.push({ at, until: null });
+    keep(this.speech, { at, until: null });
     this._heardAnew(at);
   }
 
@@ -287,11 +291,13 @@ export class Trace {
     const { marks, counts } = this;
     // What the phone measured comes later than it was.
     marks.splice(marks.findLastIndex(({ at }) => at <= mark.at) + 1, 0, mark);
+    shorten(marks);
     counts[mark.kind] = (counts[mark.kind] ?? 0) + 1;
   }
 
   _happens(at, text, wrong = false) {
-    this.happened.push({ at, text, wrong });
+    keep(this.happened, { at, text, wrong }, MOST_WIRE);
+    this.happenedCount += 1;
   }
 
   _bargeIn(line, at) {
@@ -350,7 +356,7 @@ export class Trace {
   }
 
   _probability(line, at) {
-    this.probabilities.push({ at, probability: needed(line, "probability") });
+    keep(this.probabilities, { at, probability: needed(line, "probability") });
   }
 
   _recording() {
@@ -365,6 +371,17 @@ export class Trace {
   }
 
   _other() {}
+}
+
+/** Adds to a list, which forgets its oldest entries. */
+function keep(list, entry, most = MOST_MOMENTS) {
+  list.push(entry);
+  shorten(list, most);
+}
+
+/** A tenth at once: to move all entries for each that comes would take long. */
+function shorten(list, most = MOST_MOMENTS) {
+  if (list.length > most) list.splice(0, most / 10);
 }
 
 const SOUNDS = new Map([["audio received", "_callerHeard"], ["audio sent", "_agentHeard"], ["audio cut", "_agentCut"]]);

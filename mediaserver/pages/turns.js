@@ -10,15 +10,18 @@ const STAGES = [
   ["audio_heard", "heard"],
 ];
 
+/** Turns that are shown, the latest. */
+const MOST = 500;
+
 export class Turns {
   constructor(table, none) {
     this._table = table;
     this._none = none;
-    this._pictures = [];
     this.clear();
   }
 
   clear() {
+    this._count = 0;
     this._pictures = [];
     this._longest = 1; // seconds: the width of a picture
     this._table.replaceChildren();
@@ -27,18 +30,20 @@ export class Turns {
   }
 
   draw({ turns }) {
-    if (turns.length === this._pictures.length) return;
-    if (!this._pictures.length) this._begin();
+    if (turns.length === this._count) return;
+    if (!this._count) this._begin();
     const place = this._table.parentElement;
     const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
     const longest = this._longest;
-    for (const turn of turns.slice(this._pictures.length)) {
+    for (const turn of turns.slice(Math.max(this._count, turns.length - MOST))) {
       const picture = bars(turn);
       this._pictures.push(picture);
       this._longest = Math.max(this._longest, ...STAGES.map(([stage]) => turn[stage] ?? 0));
       scale(picture, this._longest);
       this._table.append(element("tbody", {}, row(turn), element("tr", { "aria-hidden": "true" }, element("td", { colspan: STAGES.length + 1 }, picture))));
     }
+    this._count = turns.length;
+    for (; this._pictures.length > MOST; this._pictures.shift()) this._table.tBodies[0].remove();
     if (this._longest > longest) for (const picture of this._pictures) scale(picture, this._longest);
     if (atEnd) place.scrollTop = place.scrollHeight;
   }

@@ -207,6 +207,28 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     assert page.evaluate("() => document.getElementById('recording').currentTime") < 0.5
 
 
+def test_of_a_long_call_the_latest_entries_are_shown(opened: Opened, server: FakeServer) -> None:
+    lines = [
+        each
+        for number in range(600)
+        for each in (
+            line(number, "turn", number=number, audio_heard=0.5),
+            line(number, "tool begins", tool=f"tool{number}"),
+            line(number, "connection lost"),
+        )
+    ]
+    server.call("c1", START, *lines)
+    page = opened("#live/c1")
+    page.locator("#tools li", has_text="tool599").wait_for()
+    for shown in ("#tools li", "#turns tbody", "#happened li"):
+        assert page.locator(shown).count() == 500
+    server.tell("c1", line(601, "tool ends", tool="tool599", words="the last"))
+    page.locator("#tools li", has_text="the last").wait_for()
+    server.tell("c1", line(602, "turn", number=600))
+    page.get_by_role("row", name="600").wait_for()
+    assert page.locator("#turns tbody").count() == 500
+
+
 def test_a_call_without_a_stream_is_said_so(opened: Opened, server: FakeServer) -> None:
     page = opened()
     server.ring(what="incoming", call="c1", **{"from": "14155550199", "to": "14155550100"})

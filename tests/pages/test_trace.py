@@ -116,6 +116,21 @@ def test_pieces_of_a_word_are_joined_and_texts_are_parted(traced: Callable[..., 
     assert traced(lines, "trace.said[0].text") == "Hello. How are you?"
 
 
+def test_of_what_comes_often_the_latest_is_kept(traced: Callable[..., Any]) -> None:
+    script = """(() => {
+        for (let number = 0; number < 130_000; number++) {
+            trace.take({ at: number / 10, what: "vad", probability: 0.5 });
+            if (number % 10 === 0) trace.take({ at: number / 10, what: "connection lost" });
+        }
+        const { probabilities, happened, happenedCount } = trace;
+        return [probabilities.length, probabilities.at(-1).at, happened.length, happenedCount];
+    })()"""
+    kept, last, happened, count = traced([START], script)
+    assert (kept, last) == (118_000, 12_999.9)
+    assert happened <= 2000
+    assert count == 13_000
+
+
 def test_a_whole_conversation(traced: Callable[..., Any]) -> None:
     lines = [*conversation(), ENDED]
     said = traced(lines, "trace.said.map((each) => [each.side, each.words, each.text])")
