@@ -136,6 +136,12 @@ def replay_command(
     _write(comparison, title, picture=picture, audio=audio)
     if to_test is not None:
         _write_test(to_test, capture, handler, title, comparison)
+        if real_time:
+            typer.echo(
+                "it replays the call in virtual time: a handler that needs the network or threads"
+                " fails there, unless it gets services that answer by a script",
+                err=True,
+            )
     raise typer.Exit(0 if comparison.heard_alike else 1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from http import HTTPStatus
 from typing import Final, Protocol
 
 import httpx
@@ -18,7 +17,7 @@ from mediaserver.dev.agent_answer import FORMAT_PATH, AgentAnswer
 from mediaserver.dev.agent_server import AgentServer
 from mediaserver.dev.agent_state import encode_state
 from mediaserver.dev.loopback_guard import LoopbackGuard
-from mediaserver.dev.passing_on import PassedOn
+from mediaserver.dev.passing_on import AwayResponse, PassedOn
 from mediaserver.server.admin.page_files import PageFacts, page_routes
 from mediaserver.server.admin.responses import PRIVATE
 
@@ -70,7 +69,7 @@ def create_page_app(
 
     async def live_calls(request: Request) -> Response:
         answer = await passed.endpoint(request)
-        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+        if not isinstance(answer, AwayResponse):
             return answer
         # Without an agent there are none. Browsers write an error to the console for each refusal.
         return JSONResponse({"calls": [], "next": None}, headers=PRIVATE)

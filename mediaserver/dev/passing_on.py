@@ -14,6 +14,19 @@ _PASSED: Final = ("content-type", "allow", "cache-control")
 """The headers of an answer that the page gets."""
 
 
+class AwayResponse(JSONResponse):
+    """The answer where the other server does not run.
+
+    Args:
+        why: says why, or what to do.
+
+    """
+
+    def __init__(self, why: str) -> None:
+        body = {"error": "the agent's server does not run", "hint": why}
+        super().__init__(body, 503, headers={"cache-control": "no-store"})
+
+
 class PassedOn:
     """An endpoint whose answers are those of another server, at the same path.
 
@@ -47,11 +60,7 @@ class PassedOn:
         try:
             answer = await self._client.send(asked, stream=True)
         except httpx.TransportError:
-            body = {
-                "error": "the agent's server does not run",
-                "hint": self._why_away() or "ask again in a second",
-            }
-            return JSONResponse(body, 503, headers={"cache-control": "no-store"})
+            return AwayResponse(self._why_away() or "ask again in a second")
         headers = {
             name: value for name in _PASSED if (value := answer.headers.get(name)) is not None
         }

@@ -40,6 +40,7 @@ async function start() {
   };
   const live = new LiveCalls((call) => open("live", call));
   byId("past-section").hidden = past === null;
+  byId("past-fault").parentElement.hidden = offers.records === false; // only a record says what was wrong
   byId("past-filters").open = !offers.phone; // one's own calls are few
   if (offers.phone) {
     live.pauses = true;

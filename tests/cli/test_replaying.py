@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mediaserver.agents import Echo
 from mediaserver.captures.capture_file import read_capture
 from mediaserver.captures.capture_lines import encode_head, encode_line
 from mediaserver.cli import app
+from mediaserver.testing import run_virtual
 from tests.replay.captured import captured, two_seconds
 
 
@@ -94,6 +96,14 @@ def test_a_test_is_written(tmp_path: Path, capture: Path) -> None:
     assert "from mediaserver.agents import Echo" in path.read_text()
     again = replay(capture, "mediaserver.agents:Echo", "--to-test", path)
     assert (again.exit_code, "there is a file by that name" in again.stderr) == (2, True)
+
+
+def test_a_test_that_needs_virtual_time_though_the_replay_did_not_is_told(
+    tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio, "run", run_virtual)
+    options = ("mediaserver.agents:Echo", "--real-time", "--to-test", tmp_path / "test_a_call.py")
+    assert "in virtual time" in replay(capture, *options).stderr
 
 
 def test_a_capture_without_an_end_is_told(tmp_path: Path, capture: Path) -> None:

@@ -42,9 +42,14 @@ def made(admin: httpx.AsyncClient) -> tuple[ASGIApp, AgentServer]:
 
 @asynccontextmanager
 async def app_of(
-    answer: httpx.Response | None = None,
+    answer: httpx.Response | None = None, *, away: bool = False
 ) -> AsyncIterator[tuple[ASGIApp, AgentServer]]:
-    transport = httpx.MockTransport(lambda _: answer or httpx.Response(200, json={"calls": []}))
+    def asked(request: httpx.Request) -> httpx.Response:
+        if away:
+            raise httpx.ConnectError("no such socket")
+        return answer or httpx.Response(200, json={"calls": []})
+
+    transport = httpx.MockTransport(asked)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as admin:
         yield made(admin)
 
@@ -71,6 +76,7 @@ async def test_the_page_is_told_what_there_is() -> None:
         "audio": True,
         "words": True,
         "past": True,
+        "records": False,
         "paths": ["/sales", "/support"],
         "token": False,
     }
@@ -84,10 +90,14 @@ async def test_calls_are_those_of_the_agents_server() -> None:
 
 
 async def test_while_the_agent_is_away_there_are_no_live_calls() -> None:
-    away = httpx.Response(503, json={"error": "the agent's server does not run"})
-    answer = await get("/calls?limit=200", answer=away)
+    answer = await get("/calls?limit=200", away=True)
     assert (answer.status_code, answer.json()) == (200, {"calls": [], "next": None})
-    assert (await get("/past", answer=away)).status_code == 503
+    assert (await get("/past", away=True)).status_code == 503
+
+
+async def test_an_agent_that_is_there_may_not_know_its_calls() -> None:
+    failed = httpx.Response(503, json={"error": "not all workers answered"})
+    assert (await get("/calls", answer=failed)).status_code == 503
 
 
 async def test_the_sandbox_has_its_paths() -> None:

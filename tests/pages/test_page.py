@@ -377,6 +377,16 @@ def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> N
     assert server.queries[1] == {"number": "+14155550100", "cause": "handler_error"}
 
 
+def test_faults_can_be_searched_where_there_are_records(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"past": True, "phone": False, "records": True}
+    page = opened()
+    page.get_by_label("Fault").wait_for()
+    server.offers["records"] = False
+    page.reload()
+    page.get_by_label("Handler").wait_for()
+    assert page.get_by_label("Fault").is_hidden()
+
+
 def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     opened: Opened, server: FakeServer
 ) -> None:

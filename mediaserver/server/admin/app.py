@@ -76,6 +76,7 @@ def create_admin_app(
     past = PastCalls(settings)
     ended = PastEndpoints(
         past,
+        directory,
         audit,
         personal_data=settings.admin_personal_data,
         listen_in=settings.admin_listen_in,
@@ -92,6 +93,7 @@ def create_admin_app(
             audio=settings.admin_listen_in,
             words=settings.admin_personal_data,
             past=bool(past),
+            records=past.records,
         )
 
     return Starlette(

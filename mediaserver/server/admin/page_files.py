@@ -33,6 +33,8 @@ class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether words, keys and whole numbers are shown."""
     past: bool = False
     """Whether calls that have ended can be looked at, at /past."""
+    records: bool = False
+    """Whether calls that have ended can be searched by what was wrong with them."""
     token: bool = False
     """Whether there is nothing without a token, which the request did not have."""
 

@@ -98,6 +98,11 @@ class PastCalls:
         """Whether this server keeps anything of its calls."""
         return self._records is not None or self._folder is not None
 
+    @property
+    def records(self) -> bool:
+        """Whether it keeps records, which say why a call ended and what was bad about it."""
+        return self._records is not None
+
     def find(self, query: PastQuery) -> list[PastCall]:
         """Return calls, the newest first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -19,7 +20,8 @@ from mediaserver.records.payload import CAUSE_OF_LOST
 from mediaserver.server.admin.access import client_of
 from mediaserver.server.admin.audit import AuditLog
 from mediaserver.server.admin.captured_trace import captured_lines
-from mediaserver.server.admin.commands import CallCommand, Delivery
+from mediaserver.server.admin.commands import CallCommand, CallFilter, Delivery
+from mediaserver.server.admin.directory import Directory
 from mediaserver.server.admin.past_calls import (
     PastCall,
     PastCalls,
@@ -50,6 +52,10 @@ _CAUSES: Final = sorted((*CAUSES_OF_END, CAUSE_OF_LOST))
 _PIECE: Final = 65_536
 """Characters of lines that are sent at once."""
 
+_WORK: Final = 0.002
+"""Seconds of CPU after which the making of lines rests as long as it has worked. Where there are no
+workers, the calls are served in the same process."""
+
 _AUDIO_TYPES: Final = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 _T = TypeVar("_T")
@@ -60,6 +66,7 @@ class PastEndpoints:
 
     Args:
         past: finds them.
+        directory: knows the live calls.
         audit: writes down whose call an operator looks at.
         personal_data: whether whole numbers and words are shown.
         listen_in: whether audio is sent.
@@ -67,9 +74,16 @@ class PastEndpoints:
     """
 
     def __init__(
-        self, past: PastCalls, audit: AuditLog, *, personal_data: bool, listen_in: bool
+        self,
+        past: PastCalls,
+        directory: Directory,
+        audit: AuditLog,
+        *,
+        personal_data: bool,
+        listen_in: bool,
     ) -> None:
         self._past = past
+        self._directory = directory
         self._audit = audit
         self._personal_data = personal_data
         self._listen_in = listen_in
@@ -83,9 +97,11 @@ class PastEndpoints:
         )
         page = found[: query.limit]
         more = len(found) > len(page)
+        # A capture is there from the first second of its call on.
+        live = set() if all(each.recorded for each in page) else await self._live()
         return json_response(
             {
-                "calls": [self._fields(each) for each in page],
+                "calls": [self._fields(each) for each in page if each.call_id not in live],
                 "next": _written_place(page[-1]) if more else None,
             }
         )
@@ -119,6 +135,17 @@ class PastEndpoints:
         kind = _AUDIO_TYPES[path.suffix.lower()]
         return FileResponse(path, media_type=kind, headers=PRIVATE)
 
+    async def _live(self) -> set[str]:
+        """Return the ids of the live calls."""
+        live: set[str] = set()
+        wanted = CallFilter()
+        while True:
+            page = await self._directory.calls(wanted)
+            live.update(each.call_id for each in page.calls if each.call_id is not None)
+            if len(page.calls) < wanted.limit:
+                return live
+            wanted = structs.replace(wanted, after=page.calls[-1].cursor)
+
     def _lines(self, command: CallCommand) -> Iterator[str]:
         path = self._past.capture_of(command.call)
         if path is None:
@@ -144,7 +171,9 @@ class PastEndpoints:
                 409, f"the capture cannot be read: {error}", "look at another call"
             ) from None
         return _pieces(
-            captured_lines(head, wire, personal_data=self._personal_data, audio=command.audio)
+            unhurried(
+                captured_lines(head, wire, personal_data=self._personal_data, audio=command.audio)
+            )
         )
 
     async def _found(self, find: Callable[[], _T]) -> _T:
@@ -232,6 +261,30 @@ def _time(name: str, text: str) -> datetime:
         raise AdminError(
             422, f"{name} is {text[:60]!r}", "it is such as 2027-01-15 or 2027-01-15T08:30Z"
         ) from None
+
+
+def unhurried(
+    lines: Iterator[str],
+    *,
+    clock: Callable[[], float] = time.thread_time,
+    rest: Callable[[float], object] = time.sleep,
+) -> Iterator[str]:
+    """Yield lines that take CPU to make, so that other threads have half of it.
+
+    Args:
+        lines: are made as they are asked for.
+        clock: returns the seconds of CPU that this thread has taken.
+        rest: lets other threads work for so many seconds.
+
+    """
+    worked, began = 0.0, clock()
+    for line in lines:
+        worked += clock() - began
+        if worked >= _WORK:
+            rest(worked)
+            worked = 0.0
+        yield line
+        began = clock()
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:

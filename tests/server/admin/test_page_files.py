@@ -77,6 +77,7 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
         "audio": False,
         "words": False,
         "past": False,
+        "records": False,
         "paths": [],
         "token": False,
     }
@@ -84,6 +85,11 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
     async with client_of(directory, settings) as view:
         facts = (await view.get("/view/page.json")).json()
     assert (facts["audio"], facts["words"], facts["past"]) == (False, True, True)
+    assert not facts["records"]
+    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(f"sqlite:///{tmp_path}/a.db"))
+    async with client_of(directory, settings) as view:
+        facts = (await view.get("/view/page.json")).json()
+    assert (facts["past"], facts["records"]) == (True, True)
     settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True)
     async with client_of(directory, settings) as view:
         facts = (await view.get("/view/page.json")).json()

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from mediaserver.captures.capture_lines import (
 from mediaserver.records.batches import Batch
 from mediaserver.records.database import RecordsDatabase
 from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.past_endpoints import unhurried
+from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from tests.records.conftest import over, turn
-from tests.server.admin.live import client_of
+from tests.server.admin.live import Live, client_of
 from tests.server.admin.test_past_calls import ONE, OTHER, capture
 
 
@@ -62,6 +65,38 @@ async def test_pages_follow_one_another(directory: OwnCalls, kept: Path) -> None
         second = (await asking.get("/past", params={"limit": 1, "after": first["next"]})).json()
     assert [each["call_id"] for each in second["calls"]] == [ONE]
     assert second["next"] is None
+
+
+async def test_a_call_that_goes_on_is_not_among_those_that_have_ended(
+    runtime: Runtime, directory: OwnCalls, kept: Path
+) -> None:
+    Live(runtime, call_id=OTHER)
+    assert [each["call_id"] for each in (await get(directory, kept, "/past")).json()["calls"]] == [
+        ONE
+    ]
+
+
+def test_the_making_of_lines_leaves_half_of_the_time_to_others() -> None:
+    now = 0.0
+    rests: list[tuple[int, float]] = []
+
+    def lines() -> Iterator[str]:
+        nonlocal now
+        for number in range(5):
+            now += 0.00125
+            yield str(number)
+
+    def clock() -> float:
+        return now
+
+    made: list[str] = []
+    for line in unhurried(
+        lines(), clock=clock, rest=lambda seconds: rests.append((len(made), seconds))
+    ):
+        made.append(line)
+        now += 1.0  # in which the line is sent
+    assert made == list("01234")
+    assert rests == [(1, pytest.approx(0.0025)), (3, pytest.approx(0.0025))]
 
 
 @pytest.fixture
