@@ -203,7 +203,7 @@ def _states(watched: WatchedPage, agent: Path) -> Iterator[str]:
     yield "ringing"
     page.get_by_role("button", name="Answer").click()
     page.locator("#words .agent .heard", has_text="Town").wait_for()
-    page.get_by_text("The wire", exact=True).click()
+    page.get_by_text("Lines of the trace", exact=True).click()
     yield "in a call"
     converse(watched)
     hang_up(watched)

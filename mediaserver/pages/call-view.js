@@ -14,7 +14,7 @@ import { Wire } from "./wire.js";
 import { Words } from "./words.js";
 
 /** Seconds between two questions whether the stream of a call has started, and for how long it asks. */
-const AGAIN = 0.2;
+const POLL = 0.2;
 const LONGEST = 60;
 
 /** Milliseconds without drawing: about twenty pictures a second move well, and leave the processor to the agent. */
@@ -230,7 +230,7 @@ export class CallView {
       if (!call && !own) call = await askJson(`/calls/${encodeURIComponent(id)}`, signal);
       if (call?.format) return call;
       if (performance.now() > until) throw new Error("The call has no audio stream after a minute.");
-      await new Promise((resolve) => setTimeout(resolve, AGAIN * 1000));
+      await new Promise((resolve) => setTimeout(resolve, POLL * 1000));
       signal.throwIfAborted();
     }
   }

@@ -4,7 +4,7 @@ import { byId, element, phoneNumber, tell } from "./elements.js";
 import { askJson } from "./server.js";
 
 /** Seconds between two looks at the live calls. */
-const AGAIN = 2;
+const LOOK = 2;
 
 export class LiveCalls {
   /** @param {(call: {id: string}) => void} open is given what is known of the call. */
@@ -16,7 +16,7 @@ export class LiveCalls {
   /** Looks at the list now and from time to time, while somebody sees the page. */
   async watch() {
     if (!document.hidden && !this.pauses) await this._look();
-    setTimeout(() => this.watch(), AGAIN * 1000);
+    setTimeout(() => this.watch(), LOOK * 1000);
   }
 
   async _look() {

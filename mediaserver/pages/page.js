@@ -8,7 +8,10 @@ import { ask, askJson, hasToken, keepToken } from "./server.js";
 import { readLines } from "./trace.js";
 
 /** Seconds after which the state of the agent is asked for again when the server is away. */
-const AGAIN = 1;
+const RETRY = 1;
+
+/** Seconds after the end of a call until it is among the past ones. */
+const UNTIL_KEPT = 2;
 
 const STATES = { starting: "The agent starts …", ready: "The agent is ready.", failed: "The agent does not run.", stopped: "The agent is stopped." };
 
@@ -32,7 +35,7 @@ async function start() {
   byId("words-hidden").hidden = offers.words !== false;
   const past = offers.past ? new PastCalls((call) => open("past", call)) : null;
   // A call that has just ended is among those of the past soon; if the agent is away, once it is back.
-  const view = new CallView({ audio: offers.audio === true, atOnce: offers.mode === "dev" }, () => setTimeout(() => live.pauses || past?.search(), 2 * AGAIN * 1000));
+  const view = new CallView({ audio: offers.audio === true, atOnce: offers.mode === "dev" }, () => setTimeout(() => live.pauses || past?.search(), UNTIL_KEPT * 1000));
   const open = (kind, { id, ...known }) => {
     history.replaceState(null, "", `#${kind}/${encodeURIComponent(id)}`);
     byId("call").focus({ preventScroll: false });
@@ -92,7 +95,7 @@ async function watchAgent(title, told) {
     } catch {
       show("away", "The server does not answer: is it still running?");
     }
-    await new Promise((resolve) => setTimeout(resolve, AGAIN * 1000));
+    await new Promise((resolve) => setTimeout(resolve, RETRY * 1000));
   }
 }
 

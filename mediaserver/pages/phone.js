@@ -5,7 +5,7 @@
 const RATE = 16000;
 
 /** Seconds until it connects again; the server may only be starting. */
-const AGAIN = 1;
+const RECONNECT = 1;
 
 /** Bytes that may wait in the socket; audio behind them would come too late to be of use. */
 const MOST_WAITING = 32000;
@@ -40,7 +40,7 @@ export class Phone extends EventTarget {
     };
     socket.onclose = () => {
       this._tell("connected", false);
-      setTimeout(() => this.connect(), AGAIN * 1000);
+      setTimeout(() => this.connect(), RECONNECT * 1000);
     };
     this._socket = socket;
   }

@@ -49,16 +49,17 @@ export class Sound {
     this.listener?.add(samples, at);
     this.end = at + samples.length / this.rate;
     this._keep(samples, Math.round(at * this.rate));
-    this._draw(samples, at, this.rate);
+    this._measure(samples, at, this.rate);
   }
 
   /** Shows audio from a time on, of which only the picture is kept. */
   picture(samples, rate, at = 0) {
     this.end = at + samples.length / rate;
-    this._draw(samples, at, rate);
+    this._measure(samples, at, rate);
   }
 
-  _draw(samples, at, rate) {
+  /** Finds the peaks of samples. */
+  _measure(samples, at, rate) {
     const size = Math.ceil(this.end * PEAKS) + 1;
     if (size > this.peaks.length) {
       const larger = new Float32Array(2 * size);

@@ -5,8 +5,8 @@
 import { audioFormat } from "./formats.js";
 import { PEAKS, Sound } from "./sound.js";
 
-/** Lines of the wire that are kept. */
-const MOST_WIRE = 2000;
+/** Lines of the trace that are kept, and entries of what happened. */
+const MOST_LINES = 2000;
 
 /** Moments of a kind that are kept: probabilities of speech of an hour at least. */
 const MOST_MOMENTS = 120_000;
@@ -112,7 +112,7 @@ export class Trace {
   _keep(line) {
     this.wire.push(line);
     this.wireCount += 1;
-    if (this.wire.length > MOST_WIRE) this.wire.shift();
+    if (this.wire.length > MOST_LINES) this.wire.shift();
   }
 
   /** Takes a line of another reading of the same call, which has its audio: what it tells besides is known already. */
@@ -296,7 +296,7 @@ export class Trace {
   }
 
   _happens(at, text, wrong = false) {
-    keep(this.happened, { at, text, wrong }, MOST_WIRE);
+    keep(this.happened, { at, text, wrong }, MOST_LINES);
     this.happenedCount += 1;
   }
 

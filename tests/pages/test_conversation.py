@@ -30,8 +30,8 @@ from benchmarks.spoken_call import (
 from mediaserver.agents.services.espeak import EspeakSpeech
 
 
-TOLERANCE = 0.3
-"""Seconds."""
+TOLERANCE, MEDIAN = 0.3, 0.1
+"""Seconds: of each time, and of all in a call without a gap."""
 
 CALLS = 3
 """Calls until one is without a gap."""
@@ -84,6 +84,9 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
     tolerance = TOLERANCE + sum(seconds for _, seconds in heard.gaps)
     times = (*found.late, *found.sound_late, *found.cuts_late)
     assert np.abs(times).max() < tolerance, found
+    # What is late once is the machine's; what is late mostly is a mistake.
+    if not heard.gaps:
+        assert abs(np.median(times)) < MEDIAN, found
     assert shown.gaps == len(heard.gaps)
     assert watched.console == []
     assert watched.elsewhere == []

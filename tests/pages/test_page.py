@@ -192,7 +192,7 @@ def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
     assert pixels(page, "--agent") > 500
     assert pixels(page, "--wrong") > 20
     assert page.locator("#wire li").count() == 0
-    page.get_by_text("The wire").click()
+    page.get_by_text("Lines of the trace").click()
     page.get_by_text("tool begins  tool=in_stock").wait_for()
     server.tell("c1", ENDED)
     server.end("c1")
@@ -486,7 +486,7 @@ def test_what_others_wrote_is_shown_as_text_and_stops_nothing(
     server.call("c1", *HOSTILE, **numbers, state=MARKUP)
     server.call("c2", live=False, cause=MARKUP, complaints=[MARKUP], **numbers)
     page = opened("#live/c1")
-    page.get_by_text("The wire").click()
+    page.get_by_text("Lines of the trace").click()
     server.tell("c1", line(1.5, "understood", words="It goes on."))
     page.get_by_text("It goes on.", exact=True).wait_for()
     page.get_by_text("A line of the trace cannot be shown").first.wait_for()
@@ -536,7 +536,7 @@ def test_it_reads_well(
     server.ring(what="error", error="something is wrong")
     page.get_by_text("Underrun").wait_for()
     page.get_by_text("Troubles", exact=True).click()
-    page.get_by_text("The wire").click()
+    page.get_by_text("Lines of the trace").click()
     page.get_by_text("tool begins").wait_for()
     if folder := os.environ.get("MEDIASERVER_SCREENSHOTS"):
         path = f"{folder}/page-{scheme}-{size['width']}.png"
