@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 import httpx
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,6 +19,7 @@ from mediaserver.dev.agent_server import AgentServer
 from mediaserver.dev.agent_state import encode_state
 from mediaserver.dev.loopback_guard import LoopbackGuard
 from mediaserver.dev.passing_on import AwayResponse, PassedOn
+from mediaserver.server.admin.call_trace import TRACE_ENDED
 from mediaserver.server.admin.page_files import PageFacts, page_routes
 from mediaserver.server.admin.responses import PRIVATE
 
@@ -74,6 +76,15 @@ def create_page_app(
         # Without an agent there are none. Browsers write an error to the console for each refusal.
         return JSONResponse({"calls": [], "next": None}, headers=PRIVATE)
 
+    async def live_trace(request: Request) -> Response:
+        answer = await passed.endpoint(request)
+        if not isinstance(answer, AwayResponse):
+            return answer
+        # The call is over: what was known of it has gone with the agent's server.
+        line = {"what": TRACE_ENDED, "reason": "the agent's server does not run any more"}
+        kind = "application/x-ndjson"
+        return Response(msgspec.json.encode(line) + b"\n", media_type=kind, headers=PRIVATE)
+
     async def phone(websocket: WebSocket) -> None:
         await phones.serve(websocket)
 
@@ -95,6 +106,7 @@ def create_page_app(
             Route("/agent/start", start_again, methods=["POST"]),
             Route(FORMAT_PATH, answer.endpoint, methods=["POST"]),
             Route("/calls", live_calls),
+            Route("/calls/{id:path}/trace", live_trace),
             Route("/calls/{rest:path}", passed.endpoint, methods=["GET", "POST"]),
             Route("/past", passed.endpoint),
             Route("/past/{rest:path}", passed.endpoint),

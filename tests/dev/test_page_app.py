@@ -95,6 +95,12 @@ async def test_while_the_agent_is_away_there_are_no_live_calls() -> None:
     assert (await get("/past", away=True)).status_code == 503
 
 
+async def test_while_the_agent_is_away_a_trace_is_over() -> None:
+    answer = await get("/calls/call-1/trace?from=start", away=True)
+    assert answer.status_code == 200
+    assert json.loads(answer.text)["what"] == "trace ended"
+
+
 async def test_an_agent_that_is_there_may_not_know_its_calls() -> None:
     failed = httpx.Response(503, json={"error": "not all workers answered"})
     assert (await get("/calls", answer=failed)).status_code == 503
