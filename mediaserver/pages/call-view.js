@@ -307,10 +307,12 @@ export class CallView {
   }
 
   _summary() {
-    const { counts, caller, agent, ended } = this.trace;
+    const { counts, caller, agent, ended, heardApart } = this.trace;
     const many = (number = 0, one, several = `${one}s`) => (number ? [`${number} ${number === 1 ? one : several}`] : []);
     const kept = Math.max(caller.kept, agent.kept);
-    const rest = ended !== null && kept > 0 && Math.max(caller.end, agent.end) > kept + 1 ? [`the recording has the first ${Math.floor(kept / 60)} minutes`] : [];
+    const cut = kept > 0 && Math.max(caller.end, agent.end) > kept + 1;
+    const has = heardApart ? "what you listened to" : cut && `the first ${Math.floor(kept / 60)} minutes`;
+    const rest = ended !== null && has ? [`the recording has ${has}`] : [];
     // The server and the phone tell of the same gaps.
     const wrong = Math.max(counts.wrong ?? 0, counts.gap ?? 0);
     const told = [

@@ -82,6 +82,7 @@ export class Trace {
     this.ended = null; // why
     this.recorded = false; // whether there is a file with the audio of a call that is over
     this.lines = 0;
+    this.heardApart = false; // whether there is only that of its audio which another reading told
     this._heardFrom = Infinity; // seconds: from when on another reading of the call tells how it sounds
     this._utterances = []; // those of the caller whose words may still change
   }
@@ -119,6 +120,7 @@ export class Trace {
   hear(line) {
     const sound = SOUNDS.get(line.what);
     if (!sound || wrongNumber(line) || !isNumber(line.at, LONGEST)) return;
+    this.heardApart = true;
     this._heardFrom = Math.min(this._heardFrom, line.at);
     this[sound](line, line.at);
   }

@@ -425,6 +425,7 @@ def test_a_live_call_is_heard_when_somebody_asks_for_it(opened: Opened, server: 
     assert button.get_attribute("aria-pressed") == "false"
     server.end("c1")
     page.locator("#recording[src]").wait_for()
+    page.get_by_text("the recording has what you listened to").wait_for()
 
 
 def test_a_past_call_is_heard_when_somebody_asks_for_it(opened: Opened, server: FakeServer) -> None:
