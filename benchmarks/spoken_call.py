@@ -45,6 +45,9 @@ so that whoever is slow hears it once more."""
 _MARGIN = 0.2
 """Seconds by which a reply may be heard earlier than the page says that it began."""
 
+_LAST = 0.05
+"""Seconds by which the last sound may be heard later than the phone says that a spell ended."""
+
 _LONGEST = 120.0
 """Seconds that a conversation may take; on a machine that keeps up it is over after 20."""
 
@@ -290,6 +293,9 @@ def difference(
     for index, reply in enumerate(shown.replies):
         following = shown.replies[index + 1 : index + 2]
         since, until = reply.at - _MARGIN, following[0].at + _MARGIN if following else np.inf
+        # A clip that is cut where it is silent does not show by itself where that was.
+        ends = [end for begin, end in heard.spells if since < begin < until - 2 * _MARGIN]
+        until = min(until, max(ends, default=until) + _LAST)
         begins = shift([each for each in told if since < each < until], got)
         if begins is None:
             raise AudioMissedError(f"the page did not get what its phone heard after {since:.1f} s")
