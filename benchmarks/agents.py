@@ -35,11 +35,11 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import a_while, arguments_of, report_on
 from benchmarks.processes import serving
 from benchmarks.rig import Window
+from benchmarks.root import ROOT
 from benchmarks.voices import cut_ins, disturbances, questions, short_question
 
 
 EXPERIMENTS = ("added", "capacity", "barge-in", "heard", "tokens")
-ROOT = Path(__file__).resolve().parents[1]
 PIPECAT = ROOT / "interop" / ".venv" / "bin" / "python"
 
 TALK = 0.4

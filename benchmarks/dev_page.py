@@ -16,7 +16,7 @@ from time import monotonic
 import httpx
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.processes import ROOT
+from benchmarks.root import ROOT
 
 
 _START_SECONDS = 60.0

@@ -39,8 +39,9 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import pin_child, resident_bytes
 from benchmarks.load import Server
-from benchmarks.processes import ROOT, running, stop
+from benchmarks.processes import running, stop
 from benchmarks.rig import undisturbed
+from benchmarks.root import ROOT
 from benchmarks.servers.beside_attackers import BUSIEST
 from benchmarks.servers.speech import RATE, speech
 from mediaserver.sandbox import CallEnded, CallFailed, Phone

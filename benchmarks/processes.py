@@ -20,11 +20,9 @@ import msgspec
 from benchmarks.errors import BenchmarkError
 from benchmarks.linux import pin_child
 from benchmarks.load import EchoLoad, EchoResult, IdleLoad, IdleResult, Server
+from benchmarks.root import ROOT
 from benchmarks.servers import Program
 
-
-ROOT = Path(__file__).resolve().parents[1]
-"""Where programs of this package are started."""
 
 _HOST = "127.0.0.1"
 _READY_SECONDS = 20

@@ -39,9 +39,10 @@ from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.fleet_watch import FleetWatch, Watched
 from benchmarks.linux import busy_seconds, end_with_parent
 from benchmarks.namespaces import NETWORK, Namespace
-from benchmarks.processes import ROOT, Certificate, stop
+from benchmarks.processes import Certificate, stop
 from benchmarks.redis_server import RedisServer
 from benchmarks.rolling_calls import LATE_SECONDS, Callers, RollingCall
+from benchmarks.root import ROOT
 from benchmarks.servers.marked_echo import LIMIT, LIMITED
 from benchmarks.store_links import DeviceLink, RelayLink, StoreLink
 

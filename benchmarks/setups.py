@@ -25,8 +25,9 @@ if not hasattr(os, "sched_setaffinity"):
 from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import pin_child
-from benchmarks.processes import ROOT, running, stop
+from benchmarks.processes import running, stop
 from benchmarks.redis_server import REDIS, private_redis
+from benchmarks.root import ROOT
 from benchmarks.servers import FASTAPI, Program
 from benchmarks.setup_load import PUBLIC_URL, TOKEN, SetupLoad, SetupResult, Target
 

@@ -22,7 +22,7 @@ from benchmarks.heard_passages import (
     find_clips,
     shift,
 )
-from benchmarks.processes import ROOT
+from benchmarks.root import ROOT
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.espeak import speak
 from mediaserver.sandbox.audio.speech import SpeechDetector, Spells

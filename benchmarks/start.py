@@ -30,7 +30,7 @@ if not hasattr(os, "sched_setaffinity"):
 from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
-from benchmarks.processes import ROOT
+from benchmarks.root import ROOT
 
 
 HELP_GOAL: Final = 0.2

@@ -39,7 +39,8 @@ from audiocodecs import MULAW_8K
 from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, a_while, arguments_of, report_on
 from benchmarks.linux import end_with_parent
-from benchmarks.processes import ROOT, stop
+from benchmarks.processes import stop
+from benchmarks.root import ROOT
 from benchmarks.setup_load import PUBLIC_URL, SetupLoad, SetupResult, Target
 from mediaserver.protocol import Start, encode_event
 
