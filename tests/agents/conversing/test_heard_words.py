@@ -179,3 +179,31 @@ def test_an_estimate_is_within_a_word_of_what_was_said(text: str) -> None:
         heard = made.heard((word.seconds + following.seconds) / 2)
         near = len(text[: word.start].split()), len(text[: word.end].split())
         assert near[0] - 1 <= len(heard.split()) <= near[1] + 1
+
+
+def test_the_ends_of_marked_words_are_told_once_as_their_audio_is_given() -> None:
+    made = marked("one two three", 1.0, 2.0, 3.0)
+    assert list(made.word_ends(0, 2.5)) == [(3, 1.0), (7, 2.0)]
+    assert list(made.word_ends(2.0, 2.9)) == []
+    # All of its audio has come, so all of the text is over with it.
+    assert list(made.word_ends(2.0, 9)) == [(13, 3.0), (13, made.seconds)]
+
+
+def test_the_ends_of_words_without_marks_are_estimated_in_steps() -> None:
+    wav = speak_marked(TEXT).wav
+    samples = resample(wav.samples, wav.rate, 8000)
+    made = spoken(TEXT, Frame(MULAW_8K.encode(samples), MULAW_8K), complete=False)
+    ends = list(made.word_ends(0, made.seconds))
+    assert [at for _, at in ends] == [0.25 * step for step in range(1, len(ends) + 1)]
+    places = [place for place, _ in ends]
+    assert places == sorted(places)
+    assert set(places) <= {0, len(TEXT), *(end for end in range(len(TEXT)) if TEXT[end] == " ")}
+    assert places[0] < places[-1] <= made.complete_until
+    made.finish()
+    assert list(made.word_ends(made.seconds - 0.01, made.seconds)) == [(len(TEXT), made.seconds)]
+
+
+def test_a_text_without_audio_has_no_word_that_is_over() -> None:
+    made = spoken(TEXT, complete=False)
+    assert made.complete_until == 0
+    assert list(made.word_ends(0, 5)) == []
