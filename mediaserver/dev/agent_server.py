@@ -7,7 +7,14 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -83,7 +90,7 @@ class AgentServer:
             return ""
         return state.problem or f"the agent is {state.state}: try again in a second"
 
-    async def states(self, *, every: float | None = None) -> AsyncIterator[AgentState]:
+    async def states(self, *, every: float | None = None) -> AsyncGenerator[AgentState, None]:
         """Yield how it is, now and whenever that changes, until it is stopped for good.
 
         Args:

@@ -174,7 +174,7 @@ async def test_one_who_asks_again_gets_the_same_state_after_a_while() -> None:
     dev = Development(WAITS)
     states = dev.agent.states(every=0.0)
     assert await anext(states) is await anext(states)
-    await states.aclose()  # type: ignore[attr-defined]
+    await states.aclose()
     await dev.admin.aclose()
 
 
