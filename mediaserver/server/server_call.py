@@ -42,6 +42,9 @@ _NO_PLACE = "all nodes together have reached their limit of calls:"
 _DROPPED_SECONDS = 0.1
 """Seconds of audio that a handler may leave unheard when it returns, without a warning."""
 
+_ROUND_TRIPS = 3
+"""Number of pings whose shortest round trip counts: a single one may have waited for a busy process."""
+
 _SPEECH_LEVEL = 200.0
 """Root mean square above which a frame counts as speech: about -44 dBFS."""
 
@@ -106,6 +109,7 @@ class ServerCall:
         "_pinged",
         "_quiet_since",
         "_reading",
+        "_round_trips",
         "_runtime",
         "_silent_for",
         "_started",
@@ -153,6 +157,8 @@ class ServerCall:
         self._close_reason = "closed by the handler"
         self._pinged = 0.0
         self._next_ping = 0.0
+        # Seconds that the latest answers to pings took.
+        self._round_trips: tuple[float, ...] = ()
         # Plivo may not answer pings, so only a peer that has answered one owes answers.
         self._answers_pings = False
         # Seconds, while the loop was running, for which: no start came; nothing at all came; the
@@ -301,14 +307,22 @@ class ServerCall:
     # Called by the link.
 
     def ponged(self, payload: bytes) -> None:
-        """Measure the round trip by the answer to a ping."""
+        """Measure the round trip by the answer to a ping.
+
+        The shortest of the latest few counts. Until as many were measured, the next ping follows at
+        the next check.
+        """
         started = self.session.started
         if len(payload) == 8 and started is not None:
             (sent,) = struct.unpack("!d", payload)
             self._answers_pings = True
             self._unanswered_for = -1.0
             if sent == self._pinged:
-                started.playout.round_trip = self._runtime.clock() - sent
+                now = self._runtime.clock()
+                self._round_trips = (now - sent, *self._round_trips[: _ROUND_TRIPS - 1])
+                started.playout.round_trip = min(self._round_trips)
+                if len(self._round_trips) < _ROUND_TRIPS:
+                    self._next_ping = now
 
     def block(self) -> None:
         """Stop sending: the socket takes no more data."""
@@ -427,6 +441,7 @@ class ServerCall:
         self.accepted = replace(self.accepted, nonce=accepted.nonce, client=accepted.client)
         self.heard_from = True
         self._answers_pings = False
+        self._round_trips = ()
         self._silent_for = self._owed_for = 0.0
         self._unanswered_for = self._blocked_for = -1.0
         if not self._reading:

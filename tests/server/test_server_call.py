@@ -540,6 +540,50 @@ async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(
     assert link.call.session.started.playout.round_trip == pytest.approx(0.08)
 
 
+async def answer_pings(link: Link, *seconds: float) -> None:
+    """Answer a ping after each of so many seconds, and wait for the next ping."""
+    for after in seconds:
+        count = len(link.pings)
+        sent, payload = link.pings[-1]
+        await asyncio.sleep(sent + after - now())
+        link.call.ponged(payload)
+        while len(link.pings) == count:
+            await talk(link, 0.02)
+
+
+async def test_the_first_pings_follow_one_another_soon(call: Callable[..., Any]) -> None:
+    """One that waited for a busy process does not move a call's times until the next interval."""
+    link = await call(listen, ping_interval=20)
+    await answer_pings(link, 0.1, 0.04, 0.06)
+    first, *times = (time for time, _ in link.pings)
+    assert times[1] - first < 1.5
+    assert times[2] - times[1] > 19
+
+
+async def test_the_shortest_of_three_round_trips_counts(call: Callable[..., Any]) -> None:
+    link = await call(listen, ping_interval=2)
+    playout = link.call.session.started.playout
+    for seconds, counts in [
+        (0.1, 0.1),
+        (0.04, 0.04),
+        (0.2, 0.04),
+        (0.06, 0.04),
+        (0.07, 0.06),
+        (0.08, 0.06),
+        (0.09, 0.07),
+    ]:
+        await answer_pings(link, seconds)
+        assert playout.round_trip == pytest.approx(counts)
+
+
+async def test_a_reopened_stream_measures_its_own_round_trips(call: Callable[..., Any]) -> None:
+    link = await call(listen)
+    await answer_pings(link, 0.04)
+    link.call.take_up(link, link.call.accepted, link.call.session.started.start)
+    await answer_pings(link, 0.1)
+    assert link.call.session.started.playout.round_trip == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     "payload", [b"", b"hello", struct.pack("!d", float("nan")), struct.pack("!d", -1e300)]
 )
