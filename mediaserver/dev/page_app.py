@@ -21,6 +21,7 @@ from mediaserver.dev.loopback_guard import LoopbackGuard
 from mediaserver.dev.passing_on import AwayResponse, PassedOn
 from mediaserver.server.admin.call_trace import TRACE_ENDED
 from mediaserver.server.admin.page_files import PageFacts, page_routes
+from mediaserver.server.admin.quiet_refusals import QuietRefusals
 from mediaserver.server.admin.responses import PRIVATE
 
 
@@ -119,7 +120,7 @@ def create_page_app(
         is_sandbox = scope["type"] == "http" and scope["path"].startswith(_SANDBOX)
         await (sandbox if is_sandbox else page)(scope, receive, send)
 
-    return LoopbackGuard(either, port)
+    return QuietRefusals(LoopbackGuard(either, port))
 
 
 async def _lines(agent: AgentServer) -> AsyncIterator[bytes]:

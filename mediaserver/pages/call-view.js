@@ -22,11 +22,12 @@ const REST = 40;
 
 export class CallView {
   /**
-   * @param {{audio: boolean, atOnce: boolean}} offers whether the server lets one hear calls; and whether the page need
-   *   not wait until somebody asks for it, as nobody but oneself is heard.
+   * @param {{audio: boolean, atOnce: boolean, past: boolean}} offers whether the server lets one hear calls; whether the
+   *   page need not wait until somebody asks for it, as nobody but oneself is heard; and whether past calls can be seen.
    * @param {() => void} ended is called when a live call is over.
    */
-  constructor({ audio, atOnce }, ended) {
+  constructor({ audio, atOnce, past }, ended) {
+    this._past = past;
     this._audio = audio;
     this._atOnce = audio && atOnce;
     this._ended = ended;
@@ -75,10 +76,18 @@ export class CallView {
     if (this._followed === id) return;
     byId("listen").hidden = true;
     const shown = this._show(id, known, async (signal) => {
-      const call = { ...known, ...await this._started(id, own, signal) };
-      this._awaited = false;
-      this._tellAbout(id, call);
-      await this._read(address("calls", id, "from=start", this._atOnce && "audio=1"), call.format, signal);
+      let call = known;
+      try {
+        call = { ...known, ...await this._started(id, own, signal) };
+        this._awaited = false;
+        this._tellAbout(id, call);
+        await this._read(address("calls", id, "from=start", this._atOnce && "audio=1"), call.format, signal);
+      } catch (error) {
+        // The server keeps the trace of a call for its readers alone.
+        const over = error.status === 404 || (error.status === 409 && call.state === "ending");
+        if (!over) throw error;
+        throw new Error(`The call is over.${this._past ? " What was kept of it is among the past calls." : ""}`);
+      }
     });
     this._followed = id;
     if (!own && this._audio) this._offerToListen("Listen in");
@@ -89,7 +98,11 @@ export class CallView {
   async past(id, known = {}, audio = this._atOnce) {
     byId("listen").hidden = true;
     const shown = await this._show(id, known, async (signal) => {
-      await this._read(address("past", id, audio && "audio=1"), null, signal);
+      try {
+        await this._read(address("past", id, audio && "audio=1"), null, signal);
+      } catch (error) {
+        throw error.status === 404 ? new Error("Nothing of this call is kept on this machine.") : error;
+      }
       if (audio && this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
     });
     if (!shown) return;

@@ -35,7 +35,8 @@ async function start() {
   byId("words-hidden").hidden = offers.words !== false;
   const past = offers.past ? new PastCalls((call) => open("past", call)) : null;
   // A call that has just ended is among those of the past soon; if the agent is away, once it is back.
-  const view = new CallView({ audio: offers.audio === true, atOnce: offers.mode === "dev" }, () => setTimeout(() => live.pauses || past?.search(), UNTIL_KEPT * 1000));
+  const shows = { audio: offers.audio === true, atOnce: offers.mode === "dev", past: past !== null };
+  const view = new CallView(shows, () => setTimeout(() => live.pauses || past?.search(), UNTIL_KEPT * 1000));
   const open = (kind, { id, ...known }) => {
     history.replaceState(null, "", `#${kind}/${encodeURIComponent(id)}`);
     byId("call").focus({ preventScroll: false });

@@ -23,19 +23,22 @@ export async function ask(address, signal, method = "GET") {
   const token = sessionStorage.getItem(KEPT);
   let response;
   try {
-    response = await fetch(address, { method, signal, cache: "no-store", headers: token ? { authorization: `Bearer ${token}` } : {} });
+    // A browser writes each status from 400 on to the console: the server is asked to put it into a header.
+    const headers = { "x-quiet-refusals": "1", ...(token && { authorization: `Bearer ${token}` }) };
+    response = await fetch(address, { method, signal, cache: "no-store", headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer", "is it still running?");
   }
-  if (response.ok) return response;
+  const status = Number(response.headers.get("x-refused") ?? response.status);
+  if (status < 400) return response;
   let said = {};
   try {
     said = await response.json();
   } catch {
     // What is between the page and the server may answer anything.
   }
-  throw new Refused(response.status, said.error ?? `HTTP ${response.status}`, said.hint);
+  throw new Refused(status, said.error ?? `HTTP ${status}`, said.hint);
 }
 
 export async function askJson(address, signal) {

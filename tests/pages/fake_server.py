@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mediaserver.pages import PAGES
+from mediaserver.server.admin.quiet_refusals import QuietRefusals
 
 
 POLICY = (
@@ -80,11 +81,12 @@ class FakeServer:
         self.starts = 0
         self._feeds: dict[str, Feed] = {}
         self._audio: dict[str, Feed] = {}
+        self._refused: dict[str, Response] = {}
         self._agent = Feed([{"what": "agent", "state": "ready", "problem": ""}], goes_on=True)
         self._phone: WebSocket | None = None
         self._has_phone = asyncio.Event()
         self._loop = asyncio.new_event_loop()
-        app = Starlette(
+        app: ASGIApp = Starlette(
             routes=[
                 Route("/page.json", self._offer),
                 Route("/agent", self._tell_agent),
@@ -99,8 +101,9 @@ class FakeServer:
                 Mount("/", StaticFiles(directory=PAGES, html=True)),
             ]
         )
+        app = QuietRefusals(_guarded(app))
         config = uvicorn.Config(
-            _guarded(app), port=0, log_level="error", ws="websockets-sansio", lifespan="off"
+            app, port=0, log_level="error", ws="websockets-sansio", lifespan="off"
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -148,6 +151,10 @@ class FakeServer:
     def tell(self, call_id: str, *lines: dict[str, Any]) -> None:
         """Add lines to a trace."""
         self._add(self._feeds[call_id], *lines)
+
+    def refuse(self, call_id: str, status: int, error: str, hint: str) -> None:
+        """Refuse to tell the trace of a call."""
+        self._refused[call_id] = JSONResponse({"error": error, "hint": hint}, status)
 
     def end(self, call_id: str) -> None:
         """End a trace."""
@@ -221,6 +228,10 @@ class FakeServer:
 
     async def _trace(self, request: Request) -> Response:
         call_id = request.path_params["id"]
+        if call_id in self._refused:
+            return self._refused[call_id]
+        if call_id not in self._feeds:
+            return JSONResponse({"error": "there is no such call", "hint": "it is over"}, 404)
         feed = self._feeds[call_id]
         if request.query_params.get("audio") == "1":
             self.heard.append(call_id)

@@ -253,6 +253,44 @@ def test_a_stream_that_was_too_short_for_the_list_is_shown(
     assert page.evaluate("() => mediaserverView.trace.caller.peak(2, 3) > 0.3")
 
 
+def test_a_short_call_of_which_nothing_is_kept_is_over(opened: Opened, server: FakeServer) -> None:
+    server.offers["past"] = True
+    page = opened()
+    page.get_by_text("Ready", exact=True).wait_for()
+    server.ring(what="ringing", call="c1", to="+14155550199", **{"from": "+14155550100"})
+    server.ring(what="measured", call="c1", at=0.0, kind="stream opened", text="s1, audio/x-mulaw")
+    server.ring(what="ended", call="c1", cause="Normal Hangup", by="Caller")
+    page.get_by_text("The call is over. What was kept of it is among the past calls.").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("fragment", "words"),
+    [
+        ("#live/c9", "The call is over."),
+        ("#past/c9", "Nothing of this call is kept on this machine."),
+    ],
+)
+def test_a_call_that_is_gone_when_the_page_opens_is_no_error(
+    opened: Opened, server: FakeServer, fragment: str, words: str
+) -> None:
+    page = opened(fragment)
+    page.get_by_role("alert").filter(has_text=words).wait_for()
+
+
+def test_a_call_whose_stream_has_just_ended_is_over(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", state="ending")
+    server.refuse("c1", 409, "the stream of call c1 has ended", "it is gone from GET /calls soon")
+    page = opened("#live/c1")
+    page.get_by_role("alert").filter(has_text="The call is over.").wait_for()
+
+
+def test_more_calls_than_can_be_followed_are_no_error(opened: Opened, server: FakeServer) -> None:
+    server.call("c1")
+    server.refuse("c1", 429, "8 calls are followed already", "stop following one of them")
+    page = opened("#live/c1")
+    page.get_by_role("alert").filter(has_text="8 calls are followed already").wait_for()
+
+
 def test_calls_that_are_left_leave_the_one_that_is_shown_alone(
     opened: Opened, server: FakeServer
 ) -> None:

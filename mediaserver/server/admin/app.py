@@ -47,6 +47,7 @@ from mediaserver.server.admin.operator_endpoints import OperatorEndpoints
 from mediaserver.server.admin.page_files import PageFacts, page_routes
 from mediaserver.server.admin.past_calls import PastCalls
 from mediaserver.server.admin.past_endpoints import PastEndpoints
+from mediaserver.server.admin.quiet_refusals import QuietRefusals
 from mediaserver.server.admin.requests import AdminError
 from mediaserver.server.admin.responses import json_response
 from mediaserver.settings import Settings
@@ -112,7 +113,7 @@ def create_admin_app(
             Route("/nodes/{id}/drain", operator.drain, methods=["POST"]),
             Route("/reload", operator.reload, methods=["POST"]),
         ],
-        middleware=[Middleware(_Guard, access=access, audit=audit)],
+        middleware=[Middleware(QuietRefusals), Middleware(_Guard, access=access, audit=audit)],
         exception_handlers={
             AdminError: _tell,
             404: _not_found,
