@@ -43,7 +43,7 @@ _DROPPED_SECONDS = 0.1
 """Seconds of audio that a handler may leave unheard when it returns, without a warning."""
 
 _ROUND_TRIPS = 3
-"""Number of pings whose shortest round trip counts: a single one may have waited for a busy process."""
+"""Pings whose shortest round trip counts. A single one may have waited for a busy process."""
 
 _SPEECH_LEVEL = 200.0
 """Root mean square above which a frame counts as speech: about -44 dBFS."""
