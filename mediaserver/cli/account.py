@@ -49,14 +49,18 @@ def dial_command(
     ] = None,
     public_url: PublicUrl = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="N", help="Port to listen on.")] = None,
     auth_id: AuthId = None,
     api_url: ApiUrl = None,
     machine: Annotated[
         str, typer.Option(help="What to do about answering machines: ignore, detect or hangup.")
     ] = "ignore",
-    ring: Annotated[int, typer.Option(help="Seconds to let each phone ring.", min=1)] = 60,
-    longest: Annotated[int | None, typer.Option(help="Longest call, in seconds.", min=1)] = None,
+    ring: Annotated[
+        int, typer.Option(metavar="SECONDS", help="Seconds to let each phone ring.", min=1)
+    ] = 60,
+    longest: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="Longest call, in seconds.", min=1)
+    ] = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:

@@ -59,11 +59,12 @@ def call_command(
         str, typer.Option("--format", help="Audio format of the stream.")
     ] = "audio/x-mulaw;rate=8000",
     seconds: Annotated[
-        float | None, typer.Option(help="Longest call, in seconds.", min=0.0)
+        float | None, typer.Option(metavar="SECONDS", help="Longest call, in seconds.", min=0.0)
     ] = None,
     silence: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             help="Hang up when the caller has finished and the agent is silent for this long.",
             min=0.0,
         ),

@@ -167,7 +167,7 @@ def _on_selected_calls(command: Callable[..., None]) -> Callable[..., None]:
 @_on_selected_calls
 def list_command(
     selected: _SelectedCalls,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many calls.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many calls.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List calls, the newest first."""
@@ -232,7 +232,9 @@ def export_command(
 def prune_command(
     days: Annotated[
         float | None,
-        typer.Option(help="Older than this; by default the setting `records_days`."),
+        typer.Option(
+            metavar="DAYS", help="Older than this; by default the setting `records_days`."
+        ),
     ] = None,
     records: Records = None,
     config: ConfigFile = None,

@@ -24,7 +24,10 @@ def dev_command(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Port of the page; 0 takes any free port.", min=0, max=65535)
+        int,
+        typer.Option(
+            metavar="N", help="Port of the page; 0 takes any free port.", min=0, max=65535
+        ),
     ] = 8090,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")

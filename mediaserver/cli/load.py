@@ -35,12 +35,18 @@ if TYPE_CHECKING:
 def load_command(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     calls: Annotated[
-        int, typer.Option("--calls", "-n", help="Number of calls at the same time.", min=1)
+        int,
+        typer.Option("--calls", "-n", metavar="N", help="Number of calls at the same time.", min=1),
     ] = 10,
     seconds: Annotated[
-        float, typer.Option("--seconds", "-s", help="Length of each call, in seconds.", min=0.1)
+        float,
+        typer.Option(
+            "--seconds", "-s", metavar="SECONDS", help="Length of each call, in seconds.", min=0.1
+        ),
     ] = 10.0,
-    ramp: Annotated[float, typer.Option(help="Calls to start per second.", min=0.1)] = 50.0,
+    ramp: Annotated[
+        float, typer.Option(metavar="N", help="Calls to start per second.", min=0.1)
+    ] = 50.0,
     audio: Annotated[
         Path | None,
         typer.Option("--audio", "-a", help="WAV file that every caller says, again and again."),

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def sandbox_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port to listen on; 0 takes any free port.", min=0, max=65535)
+        int,
+        typer.Option(
+            metavar="N", help="Port to listen on; 0 takes any free port.", min=0, max=65535
+        ),
     ] = 9000,
     auth_id: Annotated[
         str | None, typer.Option(help="Auth ID that clients must use; random if left out.")
@@ -50,17 +53,27 @@ def sandbox_command(
         ),
     ] = "live",
     calls_per_second: Annotated[
-        float, typer.Option(help="Outbound calls to start per second; more are queued.")
+        float,
+        typer.Option(metavar="N", help="Outbound calls to start per second; more are queued."),
     ] = 2.0,
     concurrency: Annotated[
         int | None,
-        typer.Option(help="Calls at the same time; more are refused with error 5030.", min=1),
+        typer.Option(
+            metavar="N", help="Calls at the same time; more are refused with error 5030.", min=1
+        ),
     ] = None,
     rate_limit: Annotated[
-        int, typer.Option(help="API requests in 5 seconds; more are refused with HTTP 429.", min=1)
+        int,
+        typer.Option(
+            metavar="N", help="API requests in 5 seconds; more are refused with HTTP 429.", min=1
+        ),
     ] = 300,
     stream_rate: Annotated[
-        str, typer.Option(help="Price of a minute of stream in dollars, for the billing fields.")
+        str,
+        typer.Option(
+            metavar="DOLLARS",
+            help="Price of a minute of stream in dollars, for the billing fields.",
+        ),
     ] = "0.003",
     misbehave: Misbehave = None,
     recordings: Annotated[Path, typer.Option(help="Folder for recordings.")] = Path("recordings"),

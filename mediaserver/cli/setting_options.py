@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from mediaserver.settings import Settings, default_of, flag_of, group_of
+from mediaserver.settings import Settings, default_of, flag_of, group_of, unit_of
 
 
 def signature_with_settings(verb: str, **more: tuple[Any, Any]) -> inspect.Signature:
@@ -48,7 +48,7 @@ def signature_with_settings(verb: str, **more: tuple[Any, Any]) -> inspect.Signa
         option = typer.Option(
             flag,
             help=f"{field.description}{f' (default {default})' if default else ''}",
-            metavar=None if field.annotation is bool else _metavar(name, field),
+            metavar=None if field.annotation is bool else _metavar(field),
             rich_help_panel=group_of(field),
             show_default=False,
         )
@@ -67,13 +67,8 @@ def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.
     )
 
 
-def _metavar(name: str, field: FieldInfo) -> str:
-    text = str(field.annotation)
+def _metavar(field: FieldInfo) -> str:
     for kind in (field.annotation, *get_args(field.annotation)):
         if get_origin(kind) is Literal:
             return "|".join(get_args(kind))
-    if name.endswith("_per_second") or ("int" in text and "ip" not in text):
-        return "N"
-    if "float" in text:
-        return "SECONDS"
-    return "PATH" if "Path" in text else "TEXT"
+    return unit_of(field) or ("PATH" if "Path" in str(field.annotation) else "TEXT")

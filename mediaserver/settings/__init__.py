@@ -7,7 +7,7 @@ reference as Markdown.
 
 from mediaserver.settings.loading import SettingsError, load_settings, unknown_variables
 from mediaserver.settings.model import ENV_PREFIX, Settings, flag_of, variable_of
-from mediaserver.settings.reference import default_of, group_of, reference
+from mediaserver.settings.reference import default_of, group_of, reference, unit_of
 from mediaserver.settings.values import Network
 
 
@@ -21,6 +21,7 @@ __all__ = [
     "group_of",
     "load_settings",
     "reference",
+    "unit_of",
     "unknown_variables",
     "variable_of",
 ]

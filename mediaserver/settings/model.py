@@ -78,9 +78,22 @@ _TOKENS: Final = ("auth_token", "more_auth_tokens", "admin_token")
 _CALL: Final = CallSettings()
 """Has the defaults of what is set for each call."""
 
-_Seconds = Annotated[float, Field(gt=0)]
-_Days = Annotated[float, Field(gt=0, le=36_500)]
-_Bytes = Annotated[int, Field(gt=0)]
+
+class Unit(str):
+    """What a number is of, as the help of a command writes it in its place: ``SECONDS``."""
+
+    __slots__ = ()
+
+
+_COUNT: Final = Unit("N")
+_SECONDS: Final = Unit("SECONDS")
+_BYTES: Final = Unit("BYTES")
+
+_Count = Annotated[int, _COUNT]
+_Seconds = Annotated[float, Field(gt=0), _SECONDS]
+_Days = Annotated[float, Field(gt=0, le=36_500), Unit("DAYS")]
+_Bytes = Annotated[int, Field(gt=0), _BYTES]
+_Megabytes = Annotated[int, Unit("MEGABYTES")]
 _Switchable = BeforeValidator(off_is_none)
 
 
@@ -153,10 +166,10 @@ class Settings(BaseSettings):
     host: str = _in(
         "Server", "127.0.0.1", "Address to listen on; 0.0.0.0 means every IPv4 address."
     )
-    port: int = _in(
+    port: _Count = _in(
         "Server", 8000, "Port to listen on; 0 picks a free port and logs it.", ge=0, le=65535
     )
-    workers: int = _in(
+    workers: _Count = _in(
         "Server",
         0,
         "Worker processes, which share the port and max_calls: about one for each core. A"
@@ -225,7 +238,7 @@ class Settings(BaseSettings):
     api_url: Annotated[str, BeforeValidator(read_web_url)] = _in(
         "Plivo", API_URL, "URL of the REST API: Plivo's, or a sandbox's."
     )
-    calls_per_second: float = _in(
+    calls_per_second: Annotated[float, _COUNT] = _in(
         "Plivo", 2.0, "Most calls that the account may place in a second.", gt=0, le=1000
     )
     check_signatures: bool = _in(
@@ -245,10 +258,10 @@ class Settings(BaseSettings):
 
     # How many calls, and what callers hear when the server is full
 
-    max_calls: int = _in(
+    max_calls: _Count = _in(
         "Calls", 200, "Most simultaneous calls. Further callers get the busy message.", ge=1
     )
-    max_calls_account: Annotated[int | None, Field(ge=1), _Switchable] = _in(
+    max_calls_account: Annotated[_Count | None, Field(ge=1), _Switchable] = _in(
         "Calls",
         None,
         "Most simultaneous calls of all nodes together, where --redis joins them; without Redis, of"
@@ -273,7 +286,7 @@ class Settings(BaseSettings):
         "hangup",
         "What the call does after its stream has ended: hangup, or the URL of Plivo XML to run.",
     )
-    resume_calls: int = _in(
+    resume_calls: _Count = _in(
         "Calls",
         0,
         "How often one call gets a new stream after its connection broke or the process that had it"
@@ -319,7 +332,7 @@ class Settings(BaseSettings):
         "What is streamed: the caller (inbound, Plivo's default), what the caller hears (outbound),"
         " or both. Plivo streams outbound and both only with --no-bidirectional.",
     )
-    stream_timeout: Annotated[int | None, STREAM_TIMEOUT] = _in(
+    stream_timeout: Annotated[int | None, STREAM_TIMEOUT, _SECONDS] = _in(
         "Stream", None, "Longest stream, in seconds; Plivo's default is 86400."
     )
     extra_headers: Annotated[str | None, EXTRA_HEADERS] = _in(
@@ -336,7 +349,7 @@ class Settings(BaseSettings):
     noise_cancellation: Annotated[bool, NOISE_CANCELLATION] = _in(
         "Stream", False, "Have Plivo remove noise from the caller's audio."
     )
-    noise_cancellation_level: Annotated[int | None, NOISE_CANCELLATION_LEVEL] = _in(
+    noise_cancellation_level: Annotated[int | None, NOISE_CANCELLATION_LEVEL, _COUNT] = _in(
         "Stream", None, "How strongly, 60 to 100; Plivo's default is 85."
     )
     status_callback_url: Annotated[str | None, STATUS_CALLBACK_URL] = _in(
@@ -373,7 +386,7 @@ class Settings(BaseSettings):
         "Beyond that: drop the oldest audio, or pause reading from the socket.",
     )
 
-    coalesce_seconds: float = _in(
+    coalesce_seconds: Annotated[float, _SECONDS] = _in(
         "Audio",
         0.001,
         "While 20 or more calls are live, look at their sockets at most once in this time. This"
@@ -392,14 +405,14 @@ class Settings(BaseSettings):
     idle_timeout: _Seconds = _in(
         "Limits", 30.0, "How long an HTTP connection may stay open between requests."
     )
-    max_idle_connections: int = _in(
+    max_idle_connections: _Count = _in(
         "Limits",
         1000,
         "Most connections that wait for a request. The one that has waited longest is closed for a"
         " new one. It is lower where few files may be open: a quarter of that limit.",
         ge=1,
     )
-    max_idle_per_address: Annotated[int | None, Field(ge=1), _Switchable] = _in(
+    max_idle_per_address: Annotated[_Count | None, Field(ge=1), _Switchable] = _in(
         "Limits",
         None,
         "The same for each client address, or each /64 of IPv6; off for no such limit. Those of"
@@ -415,7 +428,7 @@ class Settings(BaseSettings):
         "Largest WebSocket message (Plivo's limit is 64 KB).",
         ge=1024,
     )
-    stream_messages_per_second: float = _in(
+    stream_messages_per_second: Annotated[float, _COUNT] = _in(
         "Limits",
         _CALL.messages_per_second,
         "Most messages that Plivo may send on one stream (two tracks bring 100 a second). Every"
@@ -423,7 +436,7 @@ class Settings(BaseSettings):
         " closed with 1008 if more come.",
         gt=0,
     )
-    stream_bytes_per_second: float = _in(
+    stream_bytes_per_second: Annotated[float, _BYTES] = _in(
         "Limits",
         _CALL.bytes_per_second,
         "The same in bytes (two tracks of audio/x-l16;rate=24000 bring 150,000 a second).",
@@ -451,7 +464,7 @@ class Settings(BaseSettings):
         le=10,
     )
     grace: _Seconds = _in("Limits", 5.0, "Time for a handler to finish after its call has ended.")
-    reconnect_seconds: Annotated[float, Field(ge=0)] = _in(
+    reconnect_seconds: Annotated[float, Field(ge=0), _SECONDS] = _in(
         "Calls",
         5.0,
         "Time for which the handler of a stream whose connection was lost waits for Plivo to open"
@@ -478,14 +491,14 @@ class Settings(BaseSettings):
         "Time for the handlers' lifespans, and what agents prepare, to open at start and to close"
         " at the end. Meanwhile /healthz answers 200 and /readyz 503.",
     )
-    drain_delay: float = _in(
+    drain_delay: Annotated[float, _SECONDS] = _in(
         "Shutdown",
         0.0,
         "After SIGTERM, how long new calls are still accepted while /readyz already answers 503:"
         " the time that a load balancer needs to notice.",
         ge=0,
     )
-    drain_timeout: float = _in(
+    drain_timeout: Annotated[float, _SECONDS] = _in(
         "Shutdown", 3600.0, "After SIGTERM, how long live calls may continue.", ge=0
     )
 
@@ -613,7 +626,7 @@ class Settings(BaseSettings):
         "Folder on the local disk for records that are not in the database yet. By default it is"
         " beside calls.db in the folder of `records` on, with the hash of the database's name.",
     )
-    records_journal_megabytes: int = _in(
+    records_journal_megabytes: _Megabytes = _in(
         "Call records",
         256,
         "What the journals of the machine may take of the disk while the database is away: about"
@@ -640,7 +653,7 @@ class Settings(BaseSettings):
         "Folder in which the wire of calls is kept: each message with its time, both voices"
         " included, so that the call can be replayed. Off by default; callers may have to be told.",
     )
-    capture_share: float = _in(
+    capture_share: Annotated[float, Unit("SHARE")] = _in(
         "Captures",
         1.0,
         "Share of the calls that are captured, from 0 to 1. Beside them those are that `mediaserver"
@@ -654,7 +667,7 @@ class Settings(BaseSettings):
         f"What is not kept, separated by commas: {', '.join(REDACTABLE)}. Audio becomes silence,"
         " keys become 0.",
     )
-    capture_megabytes: int = _in(
+    capture_megabytes: _Megabytes = _in(
         "Captures",
         1_000,
         "What all captures may take of the disk. The oldest are deleted to make room; if there are"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, get_args
 
 from pydantic.fields import FieldInfo
 
-from mediaserver.settings.model import Settings, flag_of, variable_of
+from mediaserver.settings.model import Settings, Unit, flag_of, variable_of
 
 
 _REFERENCE_HEAD: Final = """\
@@ -39,6 +40,20 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def unit_of(field: FieldInfo) -> str:
+    """Return what a setting is a number of, such as SECONDS; an empty string for other settings."""
+    return next(_units((*field.metadata, field.annotation)), "")
+
+
+def _units(parts: Iterable[Any]) -> Iterator[str]:
+    """Yield the units in types: `Annotated` may be within a union."""
+    for part in parts:
+        if isinstance(part, Unit):
+            yield part
+        elif not isinstance(part, str):
+            yield from _units(get_args(part))
 
 
 def reference() -> str:

@@ -1,12 +1,14 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
 
-from mediaserver.cli.commands import COMMANDS
+from mediaserver.cli.commands import COMMANDS, ListedCommand
 from tests.cli.processes import Run
 
 
@@ -65,3 +67,20 @@ def test_help_has_every_summary_in_full(run: Run) -> None:
     words = " ".join(listed[listed.index("Commands:") :].split())
     for name, each in COMMANDS.items():
         assert f"{name} {each.summary}" in words
+
+
+def _functions(listed: ListedCommand) -> list[Callable[..., object]]:
+    function = getattr(import_module(f"mediaserver.cli.{listed.module}"), listed.function)
+    if isinstance(function, typer.Typer):
+        return [each.callback for each in function.registered_commands if each.callback]
+    return [function]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_for_a_number_says_what_it_is_a_number_of(name: str) -> None:
+    for function in _functions(COMMANDS[name]):
+        for option, kind in get_type_hints(function, include_extras=True).items():
+            if get_origin(kind) is Annotated:
+                taken, about = get_args(kind)[:2]
+                if {int, float} & {taken, *get_args(taken)}:
+                    assert about.metavar in ("N", "SECONDS", "DAYS"), option
