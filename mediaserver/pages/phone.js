@@ -1,55 +1,45 @@
-// The phone: microphone and speaker of the browser, joined to a line of the sandbox by a WebSocket.
-//
-// Text frames are JSON, binary frames 16-bit samples at 16 kHz, little-endian: 8 ms to the sandbox, 20 ms from it.
+// The phone: microphone and speaker of the browser, joined to a line of the sandbox by `phone-line.js`, a worker.
 
-const RATE = 16000;
-
-/** Seconds until it connects again; the server may only be starting. */
-const RECONNECT = 1;
-
-/** Bytes that may wait in the socket; audio behind them would come too late to be of use. */
-const MOST_WAITING = 32000;
+const RATE = 16000; // Hz of both
 
 /**
  * Sends `told` events, whose detail is what the server says; `connected`, whose detail tells whether
  * it is; `level` of the microphone, 0 to 1; and `problem`, a text.
  */
 export class Phone extends EventTarget {
-  /** @param {string} address of the WebSocket. */
+  /** @param {URL} address of the WebSocket. */
   constructor(address) {
     super();
-    this._address = address;
-    this._socket = null;
+    this._address = address.href;
+    this._line = new Worker(new URL("phone-line.js", import.meta.url), { type: "module" });
+    this._line.onmessage = ({ data }) => this._take(data);
+    this._line.onerror = () => this._tell("problem", "The phone does not run in this browser: it needs workers that are modules.");
+    this._connected = false;
     this._context = null;
-    this._speaker = null;
     this._microphone = null;
-    this.muted = false;
-    this.framesSent = 0;
-    this.framesHeard = 0;
+    this._muted = false;
     this.underruns = 0; // times that the speaker had nothing to play
+  }
+
+  /** Whether the microphone is muted. */
+  get muted() {
+    return this._muted;
+  }
+
+  set muted(on) {
+    this._muted = on;
+    this._line.postMessage({ mute: on });
   }
 
   /** Connects, and again whenever the connection is lost. */
   connect() {
-    const socket = new WebSocket(this._address);
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => this._tell("connected", true);
-    socket.onmessage = ({ data }) => {
-      if (typeof data === "string") this._tell("told", JSON.parse(data));
-      else this._hear(data);
-    };
-    socket.onclose = () => {
-      this._tell("connected", false);
-      setTimeout(() => this.connect(), RECONNECT * 1000);
-    };
-    this._socket = socket;
+    this._line.postMessage({ connect: this._address });
   }
 
   /** Asks the server to do something. Returns whether it could be asked. */
   ask(what, details = {}) {
-    if (this._socket?.readyState !== WebSocket.OPEN) return false;
-    this._socket.send(JSON.stringify({ do: what, ...details }));
-    return true;
+    if (this._connected) this._line.postMessage({ ask: { do: what, ...details } });
+    return this._connected;
   }
 
   /** Opens speaker and microphone. Must follow a click: browsers play nothing before. */
@@ -58,9 +48,10 @@ export class Phone extends EventTarget {
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
     this._context = context;
     await context.audioWorklet.addModule(new URL("speaker-worklet.js", import.meta.url));
-    this._speaker = new AudioWorkletNode(context, "speaker", { numberOfInputs: 0, outputChannelCount: [2] });
-    this._speaker.port.onmessage = () => { this.underruns += 1; };
-    this._speaker.connect(context.destination);
+    const node = new AudioWorkletNode(context, "speaker", { numberOfInputs: 0, outputChannelCount: [2] });
+    node.port.onmessage = () => { this.underruns += 1; };
+    node.connect(context.destination);
+    this._join(node, "speaker");
     await context.resume();
     try {
       await this._openMicrophone(context);
@@ -80,8 +71,8 @@ export class Phone extends EventTarget {
     }
     this._microphone = stream;
     const node = new AudioWorkletNode(context, "microphone", { channelCount: 1, channelCountMode: "explicit" });
-    node.port.onmessage = ({ data }) => this._speak(data);
     node.connect(context.destination); // it is silent, but a node that leads nowhere may not run
+    this._join(node, "microphone");
     context.createMediaStreamSource(stream).connect(node);
   }
 
@@ -89,21 +80,22 @@ export class Phone extends EventTarget {
   close() {
     this._microphone?.getTracks().forEach((track) => track.stop());
     this._context?.close();
-    this._context = this._speaker = this._microphone = null;
+    this._context = this._microphone = null;
+    this._line.postMessage({ close: true });
     this._tell("level", 0);
   }
 
-  _speak({ frame, loudest }) {
-    this._tell("level", this.muted ? 0 : loudest);
-    const socket = this._socket;
-    if (this.muted || socket?.readyState !== WebSocket.OPEN || socket.bufferedAmount > MOST_WAITING) return;
-    socket.send(frame);
-    this.framesSent += 1;
+  /** Joins a worklet to the line. */
+  _join(node, name) {
+    const { port1, port2 } = new MessageChannel();
+    node.port.postMessage({ line: port1 }, [port1]);
+    this._line.postMessage({ [name]: port2 }, [port2]);
   }
 
-  _hear(frame) {
-    this.framesHeard += 1;
-    this._speaker?.port.postMessage(frame, [frame]);
+  _take(message) {
+    const [[what, detail]] = Object.entries(message);
+    if (what === "connected") this._connected = detail;
+    if (what !== "level" || this._context) this._tell(what, detail); // a level may come after the end
   }
 
   _tell(what, detail) {

@@ -26,7 +26,9 @@ class Speaker extends AudioWorkletProcessor {
     this._played = 0; // blocks
     this._watch = LEAST_WATCH;
     this._begin(LEAST_WATCH);
-    this.port.onmessage = ({ data }) => this._take(new Int16Array(data));
+    this.port.onmessage = ({ data: { line } }) => {
+      line.onmessage = ({ data }) => this._take(new Int16Array(data));
+    };
   }
 
   _take(frame) {

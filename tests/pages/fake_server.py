@@ -55,6 +55,7 @@ class FakeServer:
         token: what it wants; None for nothing.
         asked: what the page has asked the phone for.
         frames: the audio that the phone was given.
+        frames_before: for each of `asked`, how many frames came before it.
         recording: the file with the audio of every past call.
         heard: the calls whose traces were asked for with audio.
         queries: the parameters of each search of past calls.
@@ -76,6 +77,7 @@ class FakeServer:
         self.token: str | None = None
         self.asked: list[dict[str, Any]] = []
         self.frames: list[bytes] = []
+        self.frames_before: list[int] = []
         self.queries: list[dict[str, str]] = []
         self.heard: list[str] = []
         self.starts = 0
@@ -182,6 +184,15 @@ class FakeServer:
         """Have the phone be heard."""
         self._send(frame)
 
+    def drop(self) -> None:
+        """Have the phone lose its connection."""
+
+        async def drop() -> None:
+            assert self._phone is not None
+            await self._phone.close()
+
+        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(10)
+
     def _add(self, feed: Feed, *lines: dict[str, Any]) -> None:
         def add() -> None:
             feed.lines.extend(lines)
@@ -256,6 +267,7 @@ class FakeServer:
                 if message["type"] == "websocket.disconnect":
                     return
                 if message.get("text"):
+                    self.frames_before.append(len(self.frames))
                     self.asked.append(json.loads(message["text"]))
                 else:
                     self.frames.append(message["bytes"])

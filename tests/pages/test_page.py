@@ -18,6 +18,25 @@ LAPTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 800}
 
 HAS_FOCUS = "(element) => element === document.activeElement"
 
+FOLLOW_SPEAKER = """() => {
+    const Node = AudioWorkletNode;
+    globalThis.AudioWorkletNode = class extends Node {
+        constructor(context, name, options) {
+            super(context, name, options);
+            if (name !== "speaker") return;
+            globalThis.played = new AnalyserNode(context, { fftSize: 8192 });
+            this.connect(played);
+        }
+    };
+}"""
+
+LOUDEST = """() => {
+    const samples = new Float32Array(played.fftSize);
+    played.getFloatTimeDomainData(samples);
+    return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+}"""
+"""Of the last half second that the speaker played."""
+
 Opened = Callable[..., Any]
 
 
@@ -95,6 +114,7 @@ def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) 
 def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
     server.offers["paths"] = ["/a", "/b"]
     page = opened()
+    page.evaluate(FOLLOW_SPEAKER)
     page.get_by_label("Your name").fill("Ada")
     page.get_by_label("Path of the stream").fill("/b")
     page.get_by_role("button", name="Have it call you").click()
@@ -109,9 +129,28 @@ def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
     page.get_by_text("In a call").wait_for()
     page.get_by_role("button", name="Mute").click()
     assert page.get_by_role("button", name="Mute").get_attribute("aria-pressed") == "true"
-    for _ in range(5):
-        server.speak(bytes(640))
-    page.wait_for_function("() => globalThis.mediaserverPhone.framesHeard === 5")
+    assert page.evaluate(LOUDEST) == 0
+    server.speak(np.full(320, 16_000, "<i2").tobytes())
+    page.wait_for_function(f"() => ({LOUDEST})() > 0.4")
+
+
+def test_nothing_is_said_while_the_microphone_is_muted(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_role("button", name="Call", exact=True).click()
+    until(page, lambda: server.asked)
+    server.ring(what="answered", call="c1")
+    until(page, lambda: server.frames)
+    level = "document.getElementById('microphone-level').value"
+    page.wait_for_function(f"() => {level} > 0.1")
+    page.get_by_role("button", name="Mute").click()
+    page.get_by_role("button", name="5", exact=True).click()
+    page.wait_for_function(f"() => {level} === 0")
+    page.wait_for_timeout(100)
+    page.get_by_role("button", name="6", exact=True).click()
+    page.get_by_role("button", name="Mute").click()
+    until(page, lambda: len(server.asked) == 3)
+    assert server.frames_before[1] == server.frames_before[2]
+    until(page, lambda: len(server.frames) > server.frames_before[2])
 
 
 def test_troubles_are_told_to_the_line(opened: Opened, server: FakeServer) -> None:
@@ -141,7 +180,7 @@ def test_a_server_that_comes_back_is_told_of_the_troubles(
     page.get_by_label("The caller is silent").check()
     until(page, lambda: server.asked)
     page.locator("#troubles summary.on").wait_for()
-    page.evaluate("() => mediaserverPhone._socket.close()")
+    server.drop()
     until(page, lambda: len(server.asked) == 2)
     assert server.asked[1] == server.asked[0]
 

@@ -14,13 +14,15 @@ SPEAKER = """async ({ steps, samples }) => {
     let underruns = 0;
     await import(location.origin + "/speaker-worklet.js");
     const speaker = new Made();
+    const line = {};
+    speaker.port.onmessage({ data: { line } });
     let next = 0;
     const heard = [];
     for (const step of steps) {
         if (step === "frame") {
             const sample = (_, index) => samples[(next + index) % samples.length];
             const frame = Int16Array.from({ length: 320 }, sample);
-            speaker.port.onmessage({ data: frame.buffer });
+            line.onmessage({ data: frame.buffer });
             next += 320;
         } else {
             const block = [new Float32Array(128), new Float32Array(128)];
