@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from mediaserver.dev.agent_server import AgentServer, changes_in
 from mediaserver.dev.page_app import PagePhones, create_page_app
 from mediaserver.dev.phone_messages import PhoneRequestError
 from mediaserver.dev.phone_socket import BrowserPhones
+from mediaserver.dev.work_folder import work_folder
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.services import ExchangeOptions
@@ -84,12 +84,12 @@ async def run_dev(
     (listener,) = bind(Settings.model_construct(host="127.0.0.1", port=options.port))
     with (
         listener,
-        tempfile.TemporaryDirectory(prefix="mediaserver-dev-") as folder,
+        work_folder() as folder,
         _stop() as stop,
     ):
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        async with _parts(options, Path(folder), url) as (agent, answer, phones, admin, sandbox):
+        async with _parts(options, folder, url) as (agent, answer, phones, admin, sandbox):
             app = create_page_app(
                 agent,
                 answer,
