@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -80,6 +80,10 @@ _REFUSALS: Final = (
 """What a request can fail with; the text is for the person."""
 
 
+async def _unknown(_called: str, _path: str) -> str:
+    return ""
+
+
 class BrowserPhones:
     """The phones of all open pages.
 
@@ -88,12 +92,21 @@ class BrowserPhones:
         plan: Returns what answers a call; called with the format and the path of its stream, as the
             page gives them, or empty texts. It raises `ValueError` or `PhoneRequestError`, with a
             text for the person, if there can be no call.
+        why: Returns why no handler took a call that the page asked for, for the person; empty if
+            that is not known, as by default. Called with the number that was dialled and the path
+            of the stream.
 
     """
 
-    def __init__(self, exchange: Exchange, plan: Callable[[str, str], CallPlan]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        plan: Callable[[str, str], CallPlan],
+        why: Callable[[str, str], Awaitable[str]] = _unknown,
+    ) -> None:
         self._exchange = exchange
         self._plan = plan
+        self._why = why
         # The last is the one that somebody used last.
         self._phones: list[_BrowserPhone] = []
 
@@ -115,7 +128,7 @@ class BrowserPhones:
         Then its call is hung up.
         """
         await websocket.accept()
-        phone = _BrowserPhone(websocket, self._exchange, self._plan, self._used)
+        phone = _BrowserPhone(websocket, self._exchange, self._plan, self._why, self._used)
         self._phones.append(phone)
         try:
             await phone.run()
@@ -143,11 +156,13 @@ class _BrowserPhone:
         websocket: WebSocket,
         exchange: Exchange,
         plan: Callable[[str, str], CallPlan],
+        why: Callable[[str, str], Awaitable[str]],
         used: Callable[[_BrowserPhone], object],
     ) -> None:
         self._websocket = websocket
         self._exchange = exchange
         self._plan = plan
+        self._why = why
         self._used = used
         self._outgoing = _Outgoing(websocket)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -156,6 +171,8 @@ class _BrowserPhone:
         self._live: LivePerson | None = None
         # The call to this phone that it has asked for, until it rings.
         self._awaited: SandboxCall | None = None
+        # The path of the stream of the call that it has asked for; None if it has asked for none.
+        self._path: str | None = None
         # Decides about the call that rings.
         self._decision: asyncio.Future[Pickup] | None = None
         # The troubles of this phone's calls.
@@ -242,6 +259,7 @@ class _BrowserPhone:
                 await self._dial(request)
             case PhoneIsCalled():
                 self._require_idle()
+                self._path = request.path
                 call = await self._exchange.call(
                     request.to,
                     caller=request.caller,
@@ -272,6 +290,7 @@ class _BrowserPhone:
 
     async def _dial(self, asked: PhoneDials) -> None:
         self._require_idle()
+        self._path = asked.path
         self._live = live = LivePerson()
         try:
             await self._equip(live)
@@ -384,6 +403,11 @@ class _BrowserPhone:
         finally:
             answered.cancel()
             over.cancel()
+        path, self._path = self._path, None
+        why = ""
+        opened = any(entry.kind == "stream_opened" for entry in call.diary.timeline)
+        if path is not None and not opened and hangup.source is HangupSource.ANSWER_XML:
+            why = await self._why(call.record.to_number, path)
         self._call = self._live = None
         self._tell(
             "ended",
@@ -391,6 +415,7 @@ class _BrowserPhone:
             cause=hangup.cause.name,
             code=hangup.cause.code,
             by=hangup.source.value,
+            why=why,
         )
 
     @property

@@ -26,6 +26,7 @@ from mediaserver.dev.agent_server import AgentServer, changes_in
 from mediaserver.dev.page_app import PagePhones, create_page_app
 from mediaserver.dev.phone_messages import PhoneRequestError
 from mediaserver.dev.phone_socket import BrowserPhones
+from mediaserver.dev.unserved_call import why_unserved
 from mediaserver.dev.work_folder import work_folder
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.plan import CallPlan
@@ -158,7 +159,7 @@ async def _parts(
                 raise PhoneRequestError(agent.why_away)
             return answer.plan(format, path)
 
-        phones = BrowserPhones(sandbox.exchange, plan)
+        phones = BrowserPhones(sandbox.exchange, plan, partial(why_unserved, admin))
         sandbox.exchange.dialplan = Dialplan(phones.person)
         yield agent, answer, phones, admin, sandbox
 

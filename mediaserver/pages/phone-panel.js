@@ -105,7 +105,7 @@ export class PhonePanel {
       answered: () => this._call(told, "up", "In a call"),
       held: () => { this._held = told.on; this._words = told.on ? "On hold" : "In a call"; },
       ended: () => {
-        this._over(`The call is over: ${told.cause ?? "hung up"}${this._by(told.by)}`);
+        this._over(`The call is over: ${told.why || `${told.cause ?? "hung up"}${this._by(told.by)}`}`);
         this._listener.ended(told.call);
       },
       measured: () => this._listener.measured(told),

@@ -137,6 +137,8 @@ def with_phones(
     handler: StreamHandler = Echo,
     recordings: Path = Path("recordings"),
     plan: Callable[[str, str], CallPlan] | None = None,
+    answer_xml: str = "",
+    why: Callable[[str, str], Awaitable[str]] | None = None,
     **options: Any,
 ) -> T:
     """Run a scenario in virtual time; the pages that it opens are left at its end."""
@@ -158,7 +160,8 @@ def with_phones(
                 format = request.url.params.get("format") or "audio/x-mulaw;rate=8000"
                 return httpx.Response(
                     200,
-                    text=f'<Response><Stream bidirectional="true" keepCallAlive="true" '
+                    text=answer_xml
+                    or f'<Response><Stream bidirectional="true" keepCallAlive="true" '
                     f'contentType="{format}">ws://agent.test/stream</Stream></Response>',
                 )
 
@@ -170,7 +173,7 @@ def with_phones(
             async with Sandbox(
                 sandbox_options, transport=httpx.MockTransport(answered), connect=connect
             ) as sandbox:
-                phones = BrowserPhones(sandbox.exchange, plan or answer)
+                phones = BrowserPhones(sandbox.exchange, plan or answer, *([why] if why else []))
                 sandbox.exchange.dialplan = Dialplan(phones.person)
                 neighbourhood = Neighbourhood(sandbox.exchange, phones, formats)
                 try:

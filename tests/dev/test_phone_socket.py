@@ -10,6 +10,7 @@ import pytest
 from mediaserver.dev.phone_messages import PhoneRequestError
 from mediaserver.protocol import Dtmf
 from mediaserver.sandbox.calls.plan import CallPlan
+from mediaserver.sandbox.webhooks import Target
 from mediaserver.stream import Stream
 from tests.dev.page import AGENT, CALLER, Neighbourhood, Page, tone, with_phones
 
@@ -440,6 +441,54 @@ def test_why_there_can_be_no_call_is_told_and_the_phone_is_free_again() -> None:
         return [each["error"] for each in page.all_told("error")]
 
     assert with_phones(scenario, plan=plan) == ["the agent does not run", "no mp3"]
+
+
+REJECTED = '<Response><Hangup reason="rejected"/></Response>'
+
+
+async def why(called: str, path: str) -> str:
+    return f"nobody takes {called} at {path}"
+
+
+@pytest.mark.parametrize("asks", ["dial", "call me"])
+def test_why_no_handler_took_a_call_is_told(asks: str) -> None:
+    async def scenario(town: Neighbourhood) -> str:
+        page = town.page()
+        page.do(asks, to=AGENT, from_=CALLER, path="/no")
+        if asks == "call me":
+            await page.told("incoming")
+            page.do("answer")
+        reason: str = (await page.told("ended"))["why"]
+        return reason
+
+    told = with_phones(scenario, answer_xml=REJECTED, why=why)
+    assert told == f"nobody takes {AGENT} at /no"
+
+
+def test_a_call_that_the_application_places_may_end_as_it_likes() -> None:
+    async def scenario(town: Neighbourhood) -> str:
+        page = town.page()
+        await page.told("ready")
+        plan = CallPlan(Target("http://agent.test/answer"))
+        await town.exchange.call(CALLER, caller=AGENT, plan=plan)
+        await page.told("incoming")
+        page.do("answer")
+        reason: str = (await page.told("ended"))["why"]
+        return reason
+
+    assert with_phones(scenario, answer_xml=REJECTED, why=why) == ""
+
+
+def test_a_call_that_was_streamed_was_taken() -> None:
+    async def scenario(town: Neighbourhood) -> str:
+        page = town.page()
+        page.do("dial", to=AGENT, path="/no")
+        await page.told("measured", "stream opened")
+        page.do("hangup")
+        reason: str = (await page.told("ended"))["why"]
+        return reason
+
+    assert with_phones(scenario, why=why) == ""
 
 
 def test_a_page_that_reads_slowly_hears_what_is_new() -> None:

@@ -412,6 +412,15 @@ def test_the_agents_fault_is_shown_until_it_is_mended(opened: Opened, server: Fa
     assert page.get_by_text("NameError").count() == 0
 
 
+def test_why_no_handler_took_a_call_is_shown(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_text("Ready", exact=True).wait_for()
+    server.ring(what="ringing", call="c1", to="+14155550199", **{"from": "+14155550100"})
+    why = "no handler takes the path /x; there is /sales"
+    server.ring(what="ended", call="c1", cause="Rejected", by="Answer XML", why=why)
+    page.get_by_text(f"The call is over: {why}", exact=True).wait_for()
+
+
 def test_an_error_of_the_phone_is_shown(opened: Opened, server: FakeServer) -> None:
     page = opened()
     page.get_by_text("Ready", exact=True).wait_for()

@@ -146,6 +146,16 @@ class CallPage(msgspec.Struct, frozen=True):
     """Workers that did not answer, so that their calls are missing."""
 
 
+class RouteEntry(msgspec.Struct, frozen=True):
+    """Which calls a handler takes."""
+
+    path: str
+    """The path of their streams; it may have parameters, such as ``/t/{tenant}``."""
+    handler: str
+    number: str | None = None
+    """The number that is dialled, if it takes no others."""
+
+
 class WorkerEntry(msgspec.Struct, frozen=True):
     """One process that takes calls."""
 
@@ -158,6 +168,8 @@ class WorkerEntry(msgspec.Struct, frozen=True):
     """Calls that were answered and whose stream has not connected yet."""
     calls_total: int = 0
     loop_lag_seconds: float = 0.0
+    routes: list[RouteEntry] = []
+    """Its handlers, in the order in which they are tried."""
     unready: dict[str, str] = {}
     """Why it is not ready for calls: the services of its handlers that were never reached."""
 

@@ -13,6 +13,7 @@ from mediaserver.server.admin.commands import (
     CallPage,
     Delivery,
     NodeEntry,
+    RouteEntry,
     WorkerEntry,
     unknown_node,
 )
@@ -112,6 +113,9 @@ class OwnCalls:
             reserved=runtime.admission.reserved,
             calls_total=runtime.counters.calls_total,
             loop_lag_seconds=round(runtime.counters.loop_lag, 6),
+            routes=[
+                RouteEntry(each.path, each.name, each.number) for each in runtime.routes.routes
+            ],
             unready=runtime.routes.unready,
         )
 

@@ -5,7 +5,7 @@ import pytest
 
 from mediaserver.handler import Handler
 from mediaserver.routes import Route
-from mediaserver.server.admin.commands import CallCommand, CallFilter
+from mediaserver.server.admin.commands import CallCommand, CallFilter, RouteEntry
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.runtime import Runtime
 from tests.server.admin.live import CALLED, CALLER, FakeControl, Live, hold, turns
@@ -41,6 +41,13 @@ async def test_a_live_call_says_where_and_how_it_is(start_runtime: Start) -> Non
     assert entry.can_say
     assert entry.unheard_seconds == 0.5
     assert entry.started_at == pytest.approx(runtime.wall_clock(), abs=0.01)
+
+
+async def test_a_process_says_which_calls_its_handlers_take(start_runtime: Start) -> None:
+    vip = "+14155550199"
+    runtime = await start_runtime(Route(hold, "/sales"), Route(Talker, "/sales", vip))
+    (entry,) = await own(runtime).workers()
+    assert entry.routes == [RouteEntry("/sales", "hold"), RouteEntry("/sales", "Talker", vip)]
 
 
 async def test_a_call_that_has_not_started_is_listed_last(start_runtime: Start) -> None:
