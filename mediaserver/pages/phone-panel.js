@@ -62,7 +62,7 @@ export class PhonePanel {
     byId("keypad").append(...[...KEYS].map((key) => element("button", { type: "button", text: key, click: () => phone.ask("digit", { digit: key }) })));
     addEventListener("keydown", (event) => {
       const typing = event.target.closest?.("input, select, textarea");
-      if (this._state !== "up" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (this._state !== "up" || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key.length === 1 && KEYS.includes(event.key)) phone.ask("digit", { digit: event.key });
     });
   }
