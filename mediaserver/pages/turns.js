@@ -58,7 +58,7 @@ export class Turns {
 
 function row(turn) {
   const name = turn.number === 0 ? "greeting" : String(turn.number);
-  const cells = STAGES.map(([stage]) => element("td", { text: turn[stage] === undefined ? "–" : turn[stage].toFixed(2) }));
+  const cells = STAGES.map(([stage]) => element("td", { text: turn[stage] == null ? "–" : turn[stage].toFixed(2) }));
   const how = turn.error ? element("small", { class: "wrong", text: " failed" }) : turn.interrupted ? element("small", { text: " interrupted" }) : "";
   return element("tr", {}, element("th", { scope: "row" }, name, how), ...cells);
 }
@@ -69,7 +69,7 @@ function bars(turn) {
   let from = 0;
   STAGES.forEach(([stage], index) => {
     const until = turn[stage];
-    if (until === undefined || until <= from) return;
+    if (until == null || until <= from) return;
     picture.append(drawn("rect", { class: `stage-${index + 1}`, x: from, y: 0, height: 1, width: until - from }));
     from = until;
   });
