@@ -4,10 +4,10 @@ import { markCurrent, numbers } from "./calls.js";
 import { byId, clock, element, tell } from "./elements.js";
 import { Happened } from "./happened.js";
 import { Listening } from "./listening.js";
-import { ask, askJson } from "./server.js";
+import { Refused, ask, askJson } from "./server.js";
 import { wavOf } from "./sound.js";
 import { Tools } from "./tools.js";
-import { Trace, readLines } from "./trace.js";
+import { BrokenOff, Trace, readLines } from "./trace.js";
 import { Turns } from "./turns.js";
 import { Waveforms } from "./waveforms.js";
 import { Wire } from "./wire.js";
@@ -16,6 +16,9 @@ import { Words } from "./words.js";
 /** Seconds between two questions whether the stream of a call has started, and for how long it asks. */
 const POLL = 0.2;
 const LONGEST = 60;
+
+/** Seconds until a server is asked again that did not answer. */
+const RETRY = 1;
 
 /** Milliseconds without drawing: about twenty pictures a second move well, and leave the processor to the agent. */
 const REST = 40;
@@ -81,7 +84,7 @@ export class CallView {
         call = { ...known, ...await this._started(id, own, signal) };
         this._awaited = false;
         this._tellAbout(id, call);
-        await this._read(address("calls", id, "from=start", this._atOnce && "audio=1"), call.format, signal);
+        await this._follow(id, call.format, signal);
       } catch (error) {
         // The server keeps the trace of a call for its readers alone.
         const over = error.status === 404 || (error.status === 409 && call.state === "ending");
@@ -245,6 +248,40 @@ export class CallView {
       if (performance.now() > until) throw new Error("The call has no audio stream after a minute.");
       await new Promise((resolve) => setTimeout(resolve, POLL * 1000));
       signal.throwIfAborted();
+    }
+  }
+
+  /** Reads the trace of a live call to its end, on another connection if one breaks off. */
+  async _follow(id, format, signal) {
+    let from = "from=start";
+    for (;;) {
+      try {
+        await this._read(address("calls", id, from, this._atOnce && "audio=1"), format, signal);
+        return;
+      } catch (error) {
+        if (!(error instanceof BrokenOff) || this.trace === null) throw error;
+      }
+      this.trace.brokeOff();
+      tell(byId("call-problem"), "The connection to the server broke off. The page tries again …");
+      await this._untilAnswered(id, signal);
+      tell(byId("call-problem"), "");
+      from = "from=now";
+    }
+  }
+
+  /** Waits until the server answers again. Throws Refused if it does not, or if the call is over. */
+  async _untilAnswered(id, signal) {
+    const until = performance.now() + LONGEST * 1000;
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, RETRY * 1000));
+      signal.throwIfAborted();
+      try {
+        const { calls, total } = await askJson("/calls?limit=200", signal);
+        if (total > calls.length || calls.some((each) => each.call_id === id || each.stream_id === id)) return;
+        throw new Refused(404, "the call is over");
+      } catch (error) {
+        if (error.status !== 0 || performance.now() > until) throw error;
+      }
     }
   }
 

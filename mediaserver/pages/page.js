@@ -63,9 +63,21 @@ async function start() {
     past?.search();
   }
   live.watch();
-  const wanted = /^#(live|past)\/(.+)$/.exec(location.hash);
-  if (wanted) view[wanted[1]](decodeURIComponent(wanted[2]));
+  const openWanted = () => {
+    const [, kind, id] = /^#(live|past)\/(.+)$/.exec(location.hash) ?? [];
+    if (kind) view[kind](unescaped(id));
+  };
+  addEventListener("hashchange", openWanted);
+  openWanted();
   globalThis.mediaserverView = view; // for the console
+}
+
+function unescaped(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // It was cut, or written by hand.
+  }
 }
 
 function askForToken() {

@@ -39,23 +39,32 @@ function needed(line, name) {
   return line[name];
 }
 
-/** Reads JSON objects, one a line, from the body of an answer. Empty lines keep it open. */
+/** The server has gone away, or what is between it and the page, in the middle of an answer. */
+export class BrokenOff extends Error {
+  constructor() {
+    super("The connection to the server broke off.");
+  }
+}
+
+/** Reads JSON objects, one a line, from the body of an answer. Empty lines keep it open. Throws BrokenOff. */
 export async function* readLines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new BrokenOff();
+    });
     const lines = (rest + (value ?? "")).split("\n");
     rest = done ? "" : lines.pop();
     for (const line of lines) {
       if (line.trim() === "") continue;
-      let read;
+      let read = null;
       try {
         read = JSON.parse(line);
       } catch {
-        read = { what: "unreadable line", bytes: line.length };
+        // It is none of a server's.
       }
-      yield read;
+      yield read instanceof Object ? read : { what: "unreadable line", bytes: line.length };
     }
     if (done) return;
   }
@@ -351,6 +360,11 @@ export class Trace {
 
   _missed(line, at) {
     this._happens(at, `${line.lines ?? "Some"} lines were missed: this page was too slow.`, true);
+  }
+
+  /** What happens until the trace can be read on is not known. */
+  brokeOff() {
+    this._happens(this.now, "The connection to the server broke off: what happened until it was back is not shown.", true);
   }
 
   _noAnswer(line, at) {

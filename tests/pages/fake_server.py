@@ -172,6 +172,15 @@ class FakeServer:
         """Keep a trace open from now on."""
         self._feeds[call_id].goes_on = True
 
+    def break_off(self) -> None:
+        """Close all connections, whatever is still to be told."""
+
+        def close() -> None:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+
+        self._loop.call_soon_threadsafe(close)
+
     def agent(self, state: str, problem: str = "") -> None:
         """Tell the state of the agent."""
         self._add(self._agent, {"what": "agent", "state": state, "problem": problem})

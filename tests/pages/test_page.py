@@ -153,6 +153,19 @@ def test_nothing_is_said_while_the_microphone_is_muted(opened: Opened, server: F
     until(page, lambda: len(server.frames) > server.frames_before[2])
 
 
+def test_a_key_that_is_held_down_is_pressed_once(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    server.call("c1", START)
+    server.ring(what="answered", call="c1")
+    page.get_by_text("In a call").wait_for()
+    for _ in range(3):
+        page.keyboard.down("5")
+    page.keyboard.up("5")
+    page.keyboard.press("#")
+    until(page, lambda: {"do": "digit", "digit": "#"} in server.asked)
+    assert server.asked == [{"do": "digit", "digit": "5"}, {"do": "digit", "digit": "#"}]
+
+
 def test_troubles_are_told_to_the_line(opened: Opened, server: FakeServer) -> None:
     page = opened()
     page.get_by_text("Troubles", exact=True).click()
@@ -443,6 +456,19 @@ def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -
     assert page.locator("#phone").is_hidden()
 
 
+def test_what_can_be_no_token_is_not_kept(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.token = "secret-token"
+    page = opened()
+    page.locator("#token").fill("sëcret-tokeń")
+    page.get_by_role("button", name="Open").click()
+    assert page.locator("#token").evaluate("(field) => field.validity.patternMismatch")
+    assert page.evaluate("() => sessionStorage.length") == 0
+    page.locator("#token").fill(" secret-token ")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_text("There is no live call.").wait_for()
+
+
 def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> None:
     server.offers |= {"past": True, "phone": False}
     server.call("c1", *conversation(), ENDED, live=False, cause="caller hung up", captured=True)
@@ -565,6 +591,19 @@ HOSTILE = [
 ]
 
 
+KINDS = (
+    "audio received", "audio sent", "audio cut", "loudness", "caller speaks", "hears", "says",
+    "taken for noise", "understood", "reply begins", "spoken", "reply cancelled", "turn",
+    "tool begins", "tool ends", "underrun", "checkpoint", "received", "sent", "service failed",
+    "reconnected", "lines missed", "vad",
+)  # fmt: skip
+FIELDS = (
+    "words", "tool", "name", "digit", "digits", "error", "event", "command", "failure", "track",
+    "timestamp", "payload", "heard_at", "heard_in", "seconds", "times", "number", "turn", "lines",
+    "probability", "caller", "agent", "end_of_turn", "transcript", "first_token", "audio_heard",
+)  # fmt: skip
+
+
 def test_what_others_wrote_is_shown_as_text_and_stops_nothing(
     opened: Opened, server: FakeServer
 ) -> None:
@@ -580,6 +619,65 @@ def test_what_others_wrote_is_shown_as_text_and_stops_nothing(
     page.get_by_role("button", name=f"{MARKUP} → {MARKUP}").first.wait_for()
     assert page.locator("img, main script, aside script").count() == 0
     assert page.title().startswith(MARKUP)
+
+
+@pytest.mark.parametrize("value", [None, True, 7, [], {}])
+def test_a_line_whose_fields_make_no_sense_stops_nothing(
+    opened: Opened, server: FakeServer, value: Any
+) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    told = [{**dict.fromkeys(FIELDS, value), "at": 1.0, "what": what} for what in KINDS]
+    server.call("c1", START, value, *told)
+    page = opened("#live/c1")
+    page.get_by_text("Lines of the trace").click()
+    server.tell("c1", line(1.5, "barge-in", confirmed=True))
+    page.get_by_text("The caller interrupted the agent.").first.wait_for()
+
+
+def test_a_trace_that_breaks_off_is_read_on(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.call("c1", START, line(1.0, "understood", words="Before."))
+    page = opened("#live/c1", quiet=("ERR_", "willReadFrequently"))
+    page.get_by_text("Before.", exact=True).wait_for()
+    server.break_off()
+    page.get_by_text("The page tries again").wait_for()
+    server.tell("c1", line(2.0, "understood", words="After."))
+    page.get_by_text("After.", exact=True).wait_for()
+    page.get_by_text("what happened until it was back is not shown").wait_for()
+    page.get_by_text("Live 0:").wait_for()
+    assert page.locator("#call-problem").is_hidden()
+
+
+def test_a_call_that_is_over_when_the_server_is_back_is_said_so(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.call("c1", START)
+    page = opened("#live/c1", quiet=("ERR_", "willReadFrequently"))
+    page.locator("#view").wait_for()
+    server.calls.clear()
+    server.break_off()
+    page.get_by_text("The call is over.").wait_for()
+    page.get_by_text("Ended after").wait_for()
+
+
+def test_the_address_can_be_changed_to_another_call(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.call("c1", START)
+    server.call("c 2", START)
+    page = opened("#live/c1")
+    page.locator("#call-about").get_by_text("c1").wait_for()
+    page.evaluate("location.hash = '#live/c%202'")
+    page.locator("#call-about").get_by_text("c 2").wait_for()
+
+
+def test_an_address_that_was_cut_is_that_of_no_call(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"mode": "view", "phone": False}
+    server.call("c1", START)
+    page = opened("#live/%E0%A4", quiet=("404", "willReadFrequently"))
+    page.get_by_text("The call is over.").wait_for()
+    page.locator("#live button").click()
+    page.locator("#view").wait_for()
 
 
 def test_a_call_that_is_gone_is_said_so(opened: Opened, server: FakeServer) -> None:
