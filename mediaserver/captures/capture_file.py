@@ -59,6 +59,10 @@ def open_capture(path: Path) -> tuple[CaptureHead, Iterator[CapturedLine]]:
 def _lines(texts: Iterator[bytes]) -> Iterator[CapturedLine]:
     rest, number = b"", 1
     for text in texts:
+        if len(rest) > _LONGEST_LINE:
+            raise CaptureError(
+                f"line {number} of the capture has more than {_LONGEST_LINE:,} bytes"
+            )
         whole, broken, rest = (rest + text).rpartition(b"\n")
         lines = whole + broken
         if number == 1 and broken:
@@ -110,6 +114,9 @@ def read_capture_head(path: Path) -> CaptureHead:
 
 
 _LONGEST_HEAD: Final = 65_536
+
+_LONGEST_LINE: Final = 16_000_000
+"""Bytes of a line, if the capture is read line by line."""
 
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 """What a Zstandard frame begins with (RFC 8878, section 3.1.1)."""

@@ -41,6 +41,10 @@ ENCODED: Final = b"~"
 """What a message begins with that is written as base64."""
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised by text that is no JSON, or is nested too deeply."""
+
+
 class CaptureError(ValueError):
     """What was read is not a capture; the message says which line, and what is wrong with it."""
 
@@ -160,7 +164,7 @@ CAPTURE_FULL: Final = "capture full"
 def _what(message: bytes) -> object:
     try:
         return msgspec.json.decode(message).get("what")
-    except (msgspec.DecodeError, AttributeError):
+    except (*UNREADABLE, AttributeError):
         return None
 
 
@@ -173,7 +177,7 @@ def decode_head(line: bytes) -> CaptureHead:
     """
     try:
         version = msgspec.json.decode(line)["capture"]
-    except (msgspec.DecodeError, TypeError, KeyError, UnicodeDecodeError):
+    except (*UNREADABLE, TypeError, KeyError):
         raise CaptureError("not a capture: its first line does not describe a call") from None
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise CaptureError(

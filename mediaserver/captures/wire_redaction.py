@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from audiocodecs import AudioFormat
-from mediaserver.captures.capture_lines import CaptureHead, Side
+from mediaserver.captures.capture_lines import UNREADABLE, CaptureHead, Side
 from mediaserver.protocol import ProtocolError, Start, decode_event
 
 
@@ -96,7 +96,7 @@ class WireRedaction:
             return message
         try:
             fields = msgspec.json.decode(message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             # What it may hold is not known.
             return _UNREADABLE
         if not isinstance(fields, dict):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from audiocodecs import AudioFormat
 from mediaserver.call.follower import CONNECTION_LOST, STREAM_ENDED
-from mediaserver.captures.capture_lines import Capture, CaptureError, CaptureHead
+from mediaserver.captures.capture_lines import UNREADABLE, Capture, CaptureError, CaptureHead
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.protocol import (
     ClearedAudio,
@@ -50,7 +50,7 @@ class Decision:
         """Read the message of a decision; of one that cannot be read nothing is known."""
         try:
             details = msgspec.json.decode(message, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             details = {}
         return cls(at, str(details.pop("what", "?")), details)
 

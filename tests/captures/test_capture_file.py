@@ -126,3 +126,14 @@ def test_lines_are_read_up_to_where_a_capture_is_damaged(tmp_path: Path) -> None
         assert next(lines).message == b"one"
         with pytest.raises(CaptureError, match=error):
             next(lines)
+
+
+def test_a_line_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_file, "_LONGEST_LINE", 1_000)
+    monkeypatch.setattr(capture_file, "_PIECE", 100)
+    path = tmp_path / "call.wire.zst"
+    path.write_bytes(frame(HEAD + ONE + b"2.0 < " + bytes(20_000)))
+    _, lines = open_capture(path)
+    assert next(lines).message == b"one"
+    with pytest.raises(CaptureError, match="line 3 of the capture has more than 1,000 bytes"):
+        next(lines)

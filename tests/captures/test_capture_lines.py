@@ -37,6 +37,12 @@ def test_a_capture_is_whole_if_it_was_finished() -> None:
     assert decode_capture(lines + END).whole
 
 
+@pytest.mark.parametrize("message", [b"{", b'{"what":"\xff"}', b"[" * 10_000])
+def test_a_last_decision_that_cannot_be_read_ends_nothing(message: bytes) -> None:
+    capture = decode_capture(encode_head(HEAD) + encode_line(1.0, "!", message))
+    assert not capture.whole
+
+
 def test_a_line_that_was_cut_off_is_left_out() -> None:
     capture = decode_capture(encode_head(HEAD) + encode_line(1.0, "<", b"{}") + END[:-5])
     assert [line.message for line in capture.lines] == [b"{}"]
@@ -44,7 +50,10 @@ def test_a_line_that_was_cut_off_is_left_out() -> None:
     assert decode_capture(encode_head(HEAD) + b"1.0 <").lines == []
 
 
-@pytest.mark.parametrize("text", [b"", b"hello", b"[]\n", b'{"calls":1}\n', b"\xff\xfe\n"])
+DEEP = b'{"capture":1,"answer":' + b"[" * 10_000 + b"\n"
+
+
+@pytest.mark.parametrize("text", [b"", b"hello", b"[]\n", b'{"calls":1}\n', b"\xff\xfe\n", DEEP])
 def test_something_else_is_no_capture(text: bytes) -> None:
     with pytest.raises(CaptureError, match="not a capture"):
         decode_capture(text)

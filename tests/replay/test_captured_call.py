@@ -84,7 +84,8 @@ def test_losses_of_the_connection_are_known() -> None:
 
 
 def test_a_decision_that_cannot_be_read_is_kept_without_its_name() -> None:
-    assert [each.what for each in read(START, decision(1.0, b"redacted")).decisions] == ["?"]
+    for message in (b"redacted", b'{"what":"a","b":' + b"[" * 10_000):
+        assert [each.what for each in read(START, decision(1.0, message)).decisions] == ["?"]
 
 
 def test_a_call_that_never_started_cannot_be_replayed() -> None:

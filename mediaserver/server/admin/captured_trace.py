@@ -18,6 +18,7 @@ from mediaserver.call import StreamCounters
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
     CAPTURE_FULL,
+    UNREADABLE,
     CapturedLine,
     CaptureError,
     CaptureHead,
@@ -202,7 +203,7 @@ class _Reader:
 def _decision(line: CapturedLine) -> tuple[str, dict[str, Any]]:
     try:
         details = msgspec.json.decode(line.message, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         details = {}
     return str(details.pop("what", "?")), details
 

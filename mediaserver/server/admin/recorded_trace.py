@@ -57,7 +57,7 @@ def transcript_lines(path: str | None) -> Iterator[dict[str, Any]]:
         for text in file.read(_LONGEST_TRANSCRIPT).split(b"\n"):
             try:
                 said = msgspec.json.decode(text, type=_Said)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if said.track == "outbound":
                 line = {"at": said.start, "words": said.text}

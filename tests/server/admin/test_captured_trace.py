@@ -132,12 +132,13 @@ def test_a_line_that_nobody_understands_is_told_or_left_out() -> None:
     sides: list[tuple[Side, bytes]] = [
         ("<", b"?"),
         ("!", b"?"),
+        ("!", b'{"a":' + b"[" * 10_000),
         (">", b"?"),
         ("!", b'{"what":"a"}'),
     ]
     lines = [CapturedLine(0.5, side, message) for side, message in sides]
     found = read(Capture(CaptureHead(), lines))
-    assert [each["what"] for each in found] == ["received", "?", "a", "trace ended"]
+    assert [each["what"] for each in found] == ["received", "?", "?", "a", "trace ended"]
 
 
 def ends(*lines: CapturedLine, damaged: bool = False) -> str:

@@ -113,6 +113,12 @@ def test_a_transcript_is_told_where_the_turns_have_no_words(tmp_path: Path) -> N
     assert told(QUESTION) == read(QUESTION)
 
 
+def test_a_line_of_a_transcript_that_is_none_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    path.write_text('{"a":' + "[" * 10_000 + "\n[]\n" + TRANSCRIPT)
+    assert len(list(transcript_lines(str(path)))) == 4
+
+
 @pytest.mark.parametrize("path", [None, "/nowhere/call.jsonl", "/", "a\0b"])
 def test_a_transcript_that_is_not_there_says_nothing(path: str | None) -> None:
     assert list(transcript_lines(path)) == []
