@@ -45,10 +45,11 @@ def launched(playwright: Any, recording: Path) -> Iterator[Any]:
     browser = playwright.chromium.launch(
         executable_path=program,
         args=[
-            "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-audio-capture={recording}",
             "--autoplay-policy=no-user-gesture-required",
+            # A page of another machine.
+            "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
         ],
     )
     try:

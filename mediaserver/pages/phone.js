@@ -45,6 +45,10 @@ export class Phone extends EventTarget {
   /** Opens speaker and microphone. Must follow a click: browsers play nothing before. */
   async open() {
     if (this._context) return;
+    if (!isSecureContext) {
+      this._tell("problem", PROBLEMS.SecurityError);
+      return;
+    }
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
     this._context = context;
     await context.audioWorklet.addModule(new URL("speaker-worklet.js", import.meta.url));
@@ -61,7 +65,7 @@ export class Phone extends EventTarget {
   }
 
   async _openMicrophone(context) {
-    if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
+    if (!navigator.mediaDevices) throw new Error("this browser gives it to no page");
     await context.audioWorklet.addModule(new URL("microphone-worklet.js", import.meta.url));
     const audio = { echoCancellation: true, noiseSuppression: false, autoGainControl: true, channelCount: 1 };
     const stream = await navigator.mediaDevices.getUserMedia({ audio });
@@ -70,6 +74,8 @@ export class Phone extends EventTarget {
       return;
     }
     this._microphone = stream;
+    // It is pulled out, or the browser is told to allow it no more; not if it is closed here.
+    stream.getTracks().forEach((track) => { track.onended = () => this._tell("problem", PROBLEMS.ended); });
     const node = new AudioWorkletNode(context, "microphone", { channelCount: 1, channelCountMode: "explicit" });
     node.connect(context.destination); // it is silent, but a node that leads nowhere may not run
     this._join(node, "microphone");
@@ -103,13 +109,16 @@ export class Phone extends EventTarget {
   }
 }
 
+/** What one can do where there is no sound, by the name of the error. Calls go on without. */
+const PROBLEMS = {
+  NotAllowedError: "The browser was not allowed to use the microphone: the agent hears silence. Allow it beside the address of the page, or in the settings of the system, and call again.",
+  NotFoundError: "There is no microphone: the agent hears silence. Connect one and call again; the keys work without.",
+  NotReadableError: "Another program holds the microphone: the agent hears silence. Close it and call again.",
+  NotSupportedError: "This browser cannot bring its microphone to 16 kHz: the agent hears silence. Chromium and Safari can.",
+  SecurityError: `Browsers give sound to pages of this machine or by https only: you hear nothing, and the agent hears silence. Open the page as ${new URL("/", `http://localhost:${location.port}`)}, from another machine through ssh -L.`,
+  ended: "The microphone is gone: the agent hears silence. Connect or allow it, and call again.",
+};
+
 function microphoneProblem(error) {
-  const reasons = {
-    NotAllowedError: "The browser was not allowed to use the microphone: the agent hears silence. Allow it beside the address of the page, and call again.",
-    NotFoundError: "There is no microphone: the agent hears silence.",
-    NotReadableError: "Another program holds the microphone: the agent hears silence.",
-    NotSupportedError: "This browser cannot bring its microphone to 16 kHz: the agent hears silence. Chromium and Safari can.",
-    SecurityError: "The browser gives the microphone to pages on this machine or by https only: the agent hears silence.",
-  };
-  return reasons[error.name] ?? `The microphone could not be opened: ${error.message || error.name}. The agent hears silence.`;
+  return PROBLEMS[error.name] ?? `The microphone could not be opened: ${error.message || error.name}. The agent hears silence.`;
 }

@@ -59,9 +59,14 @@ def opened(chromium: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def open_page(
-        fragment: str = "", *, quiet: tuple[str, ...] = ("willReadFrequently",), **how: Any
+        fragment: str = "",
+        *,
+        host: str = "127.0.0.1",
+        quiet: tuple[str, ...] = ("willReadFrequently",),
+        **how: Any,
     ) -> Any:
-        context = chromium.new_context(permissions=["microphone"], **how)
+        url = server.url.replace("127.0.0.1", host)
+        context = chromium.new_context(**{"permissions": ["microphone"], **how})
         context.set_default_timeout(20_000)
         contexts.append(context)
         page = context.new_page()
@@ -74,11 +79,11 @@ def opened(chromium: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
 
         def asked(request: Any) -> None:
-            if not request.url.startswith((server.url, "blob:", "data:")):
+            if not request.url.startswith((url, "blob:", "data:")):
                 wrong.append(f"asks elsewhere: {request.url}")
 
         page.on("request", asked)
-        page.goto(server.url + fragment)
+        page.goto(url + fragment)
         return page
 
     yield open_page
