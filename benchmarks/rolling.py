@@ -389,6 +389,8 @@ class Rollout:
         self.reloads: list[float] = []
         self.victims: set[RollingCall] = set()
         """Calls of a node that was killed, or vanished."""
+        self.lost = ""
+        """The name of that node."""
         self.vanished_at = 0.0
         self.killed_at = 0.0
         self.facts: list[tuple[str, float, str, float | None]] = []
@@ -421,7 +423,7 @@ class Rollout:
         await asyncio.sleep(TOLD_AFTER)
         self._note(f"{node.name} is killed")
         assert node.process is not None
-        pid = node.process.pid
+        self.lost, pid = node.name, node.process.pid
         async with self._watching() as watch:
             before = await self._underruns(watch)
             self.victims = {
@@ -564,7 +566,7 @@ class Rollout:
         assert node.namespace is not None
         self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
         node.namespace.vanish()
-        self.vanished_at = time.monotonic()
+        self.lost, self.vanished_at = node.name, time.monotonic()
         await asyncio.sleep(NOTICED_SECONDS)
 
     async def reload_proxy(self) -> None:
@@ -675,6 +677,10 @@ class Benchmark:
             for found in (problems, callers.refused, callers.unnoted)
             for reason, count in found.items()
         )
+        self.report.doubts.extend(
+            f"{name}: {count} x {node}'s stream opened again after {reason}"
+            for (node, reason), count in callers.reopened.items()
+        )
 
     def _arguments(self, url: str, workers: int) -> list[str]:
         chosen = self.chosen
@@ -752,6 +758,11 @@ class Benchmark:
             add("streams not at the process that prepared them", len(elsewhere), limit=0)
         if name in ("restart", "workers"):
             add("calls longer than the drain, ended by it", len(callers.cut(endless=True)))
+        # A request that is under way when its node is lost fails, and the next one goes elsewhere.
+        theirs = sum(n for (node, _), n in callers.reopened.items() if node == rollout.lost)
+        if rollout.lost:
+            add("streams of the lost node, opened at a further attempt", theirs)
+        add("other streams opened at a further attempt", callers.reopened.total() - theirs, limit=0)
         add("calls refused or told busy", callers.refused.total(), limit=0)
         add("other calls cut", len(set(cut) - rollout.victims), limit=0)
         # A machine that has little time for this makes gaps of its own.

@@ -39,6 +39,10 @@ from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 
 PATIENCE = 15.0
 """Seconds that a call waits for an answer or for its stream, as Plivo does."""
+ATTEMPTS = 3
+"""How often Plivo tries to open a stream."""
+ATTEMPT_SECONDS = 1.0
+"""Seconds between two of them."""
 LAST_ECHO_SECONDS = 0.5
 """Seconds before its end in which a call sends nothing, so that all that it sent has come back."""
 GAP_SECONDS = 0.04
@@ -89,6 +93,9 @@ class Callers:
         """Calls that got no stream, by reason."""
         self.refused_at: list[float] = []
         """When those were refused, on the monotonic clock."""
+        self.reopened: Counter[tuple[str, str]] = Counter()
+        """Attempts to open a stream that failed and were followed by another one, by the node that
+        had answered the call and the reason."""
         self.unnoted: Counter[str] = Counter()
         """Hang-ups that the server has not taken, by reason."""
         self.setups: list[float] = []
@@ -277,14 +284,7 @@ class RollingCall(WSListener):
         try:
             url = await self._answer()
             self.node = _node(url)
-            async with asyncio.timeout(PATIENCE):
-                await ws_connect(
-                    lambda: self,
-                    url,
-                    ssl_context=callers.context,
-                    websocket_handshake_timeout=None,
-                    extra_headers=sign_upgrade(url, callers.token),
-                )
+            await self._open(url)
         except WSError as error:
             callers.refuse(f"stream: {error}")
         except TimeoutError:
@@ -307,6 +307,26 @@ class RollingCall(WSListener):
         else:
             if status != 200:
                 callers.unnoted[f"/hangup: {status}"] += 1
+
+    async def _open(self, url: str) -> None:
+        """Open the stream, as often as Plivo tries to."""
+        callers = self._callers
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await ws_connect(
+                        lambda: self,
+                        url,
+                        ssl_context=callers.context,
+                        websocket_handshake_timeout=None,
+                        extra_headers=sign_upgrade(url, callers.token),
+                    )
+                return
+            except (OSError, WSError) as error:
+                if attempt == ATTEMPTS:
+                    raise
+                callers.reopened[self.node, str(error) or type(error).__name__] += 1
+            await asyncio.sleep(ATTEMPT_SECONDS)
 
     async def _answer(self) -> str:
         """Return the URL of the stream."""
