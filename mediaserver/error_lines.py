@@ -32,14 +32,22 @@ def error_lines(error: BaseException) -> list[str]:
     if isinstance(error, SyntaxError) and error.filename is not None:
         return [f"{_shown(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"]
     places = _places(error)
-    texts = str(error).splitlines()
+    said = _said(error)
+    texts = said.splitlines()
     if not texts or not places or not _is_ours(places[-1][0]):
-        text = " ".join(str(error).split())
+        text = " ".join(said.split())
         texts = [f"{type(error).__name__}: {text}" if text else type(error).__name__]
     for filename, line in (*reversed(places), *reversed(_places(error.__cause__))):
         if not _is_ours(filename) and not _is_library(filename):
             return [f"{_shown(filename)}:{line}: {text}" for text in texts]
     return texts
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # The application's own.
+        return ""
 
 
 def _places(error: BaseException | None) -> list[tuple[str, int]]:

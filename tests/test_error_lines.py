@@ -66,3 +66,14 @@ def test_an_error_without_a_message_is_its_type() -> None:
 
 def test_a_syntax_error_is_at_the_place_that_it_names() -> None:
     assert line_of(lambda: compile("def", "shop.py", "exec")).startswith("shop.py:1: SyntaxError: ")
+
+
+def test_an_error_that_cannot_be_read_is_told_by_its_type() -> None:
+    class UnreadableError(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    def fail() -> None:
+        raise UnreadableError
+
+    assert line_of(fail).endswith(": UnreadableError")

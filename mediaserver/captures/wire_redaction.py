@@ -13,6 +13,7 @@ import msgspec
 from audiocodecs import AudioFormat
 from mediaserver.captures.capture_lines import UNREADABLE, CaptureHead, Side
 from mediaserver.protocol import ProtocolError, Start, decode_event
+from mediaserver.protocol.errors import without_quote
 
 
 Redacted: TypeAlias = Literal[
@@ -41,8 +42,6 @@ _UNREADABLE: Final = b"redacted"
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER: Final = re.compile(r"\d(?:[ ().-]{0,2}\d){5,}")
 """A phone number within a text. Other long numbers look the same, and are taken out as well."""
-_GOT: Final = re.compile(r"\bgot .*", re.DOTALL)
-"""What an error says of a malformed message: it quotes a part of that."""
 _TEXTS: Final[frozenset[Redacted]] = frozenset({"digits", "headers", "numbers", "words"})
 _SIP: Final = re.compile(r"(sips?(?::|%3a))[^\s<>;,\"'{}]+", re.IGNORECASE)
 _DETAILS: Final[Mapping[str, Redacted]] = {
@@ -154,7 +153,7 @@ class WireRedaction:
 
     def _reason(self, reason: str) -> str:
         if _TEXTS & self._names:
-            reason = _GOT.sub(f"got {_HIDDEN}", reason)
+            reason = without_quote(reason)
         return _without_numbers(reason) if "numbers" in self._names else reason
 
     def _silence(self, media: Any) -> None:

@@ -350,6 +350,13 @@ export class Trace {
     this._happens(at, `A service failed: ${line.failure} ${shown(line.words)}`.trim(), true);
   }
 
+  _handlerFailed(line, at) {
+    const words = shown(line.words);
+    const kind = shown(line.failure);
+    // The words have the kind, unless they are hidden.
+    this._happens(at, `The handler failed: ${words.includes(kind) ? words : `${kind} ${words}`}`.trim(), true);
+  }
+
   _lost(line, at) {
     this._happens(at, "The connection is lost; Plivo may open the stream again.", true);
   }
@@ -427,6 +434,7 @@ const TAKES = new Map(Object.entries({
   "received": "_received",
   "sent": "_sent",
   "service failed": "_failed",
+  "handler failed": "_handlerFailed",
   "connection lost": "_lost",
   "reconnected": "_reconnected",
   "lines missed": "_missed",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 
 ErrorReason: TypeAlias = Literal[
@@ -61,3 +62,11 @@ def quote(value: object) -> str:
     """Return `repr(value)` shortened to fit an error message."""
     text = _quoting.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def without_quote(reason: str) -> str:
+    """Return what a `ProtocolError` says without what it quotes of the message."""
+    return _GOT.sub("got …", reason)
+
+
+_GOT: Final = re.compile(r"\bgot .*", re.DOTALL)

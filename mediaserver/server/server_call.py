@@ -18,7 +18,14 @@ from websockets.frames import CloseCode
 from audiocodecs import AudioFormat
 from mediaserver.call import Session, Started, StreamReport, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
-from mediaserver.containment import Containment, already_told, only_ended, tell_of_failures
+from mediaserver.containment import (
+    Containment,
+    already_told,
+    leaves,
+    only_ended,
+    tell_of_failures,
+)
+from mediaserver.error_lines import error_lines
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import Start
 from mediaserver.server.ended_calls import cause_of_end
@@ -521,7 +528,7 @@ class ServerCall:
                 code, reason = CloseCode.INTERNAL_ERROR, _FAILED
                 self._error = error
                 if not already_told(error):
-                    self._runtime.handler_failed(error, **self._ids())
+                    self._tell_of(error)
         self._begin_close(code, reason)
         if self._lost:
             self._leave()
@@ -555,8 +562,18 @@ class ServerCall:
         """End the call, because a task or a callback of its handler's has failed."""
         if self in self._runtime.calls:
             self._error = error
-        self._runtime.handler_failed(error, **self._ids())
+        self._tell_of(error)
         self._begin_close(CloseCode.INTERNAL_ERROR, _FAILED)
+
+    def _tell_of(self, error: Exception) -> None:
+        """Count, log and tell what the handler has raised."""
+        self._runtime.handler_failed(error, **self._ids())
+        if self.session.followers:
+            raised = list(leaves(error))
+            # What it says may quote the caller.
+            words = "\n".join(line for each in raised for line in error_lines(each))
+            kinds = ", ".join(type(each).__name__ for each in raised)
+            self.session.decided("handler failed", failure=kinds, words=words)
 
     def _leave(self) -> None:
         stream, runtime, session = self.stream, self._runtime, self.session

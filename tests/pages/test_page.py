@@ -399,6 +399,16 @@ def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: Fake
     page.get_by_text("1 fault of the audio", exact=True).wait_for()
 
 
+def test_why_the_handler_failed_is_shown(opened: Opened, server: FakeServer) -> None:
+    words = "my_agent.py:12: ValueError: there is no clip"
+    for call, told in (("c1", words), ("c2", "…")):
+        server.call(call, START, line(1.0, "handler failed", failure="ValueError", words=told))
+    page = opened("#live/c1")
+    page.get_by_text(f"The handler failed: {words}", exact=True).wait_for()
+    page.locator("#live button").nth(1).click()
+    page.get_by_text("The handler failed: ValueError …", exact=True).wait_for()
+
+
 def test_words_are_never_read_as_html(opened: Opened, server: FakeServer) -> None:
     words = "<img src=x onerror=alert(1)><b>bold</b>"
     server.call(

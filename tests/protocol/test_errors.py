@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mediaserver.protocol import REASONS, ProtocolError
-from mediaserver.protocol.errors import quote
+from mediaserver.protocol.errors import quote, without_quote
 
 
 def test_an_error_reads_as_its_message_and_carries_its_reason() -> None:
@@ -51,3 +51,9 @@ def test_an_integer_too_long_to_print_is_quoted_by_its_type() -> None:
 
 def test_a_short_value_is_quoted_in_full() -> None:
     assert quote("audio/x-opus") == "'audio/x-opus'"
+
+
+def test_what_is_quoted_can_be_left_out() -> None:
+    error = ProtocolError("bad_value", f"dtmf.digit should be one key, got {quote('a secret')}")
+    assert without_quote(str(error)).endswith("dtmf.digit should be one key, got …")
+    assert without_quote("the caller hung up") == "the caller hung up"

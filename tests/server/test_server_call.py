@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
+import re
 import struct
 import sys
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -307,6 +310,51 @@ async def test_an_exception_ends_its_call_and_is_counted_and_touches_no_other(
     bad.call.lost("")
     await talk(good, 0.0)
     assert list(good.runtime.calls) == [good.call]
+
+
+async def test_who_follows_a_call_is_told_which_line_of_its_handler_failed(
+    call: Callable[..., Any],
+) -> None:
+    async def fail_if_asked(stream: Stream) -> None:
+        async for _ in stream.audio():
+            raise ExceptionGroup("two", [LookupError("a bug"), ValueError("what Ann said")])
+
+    link = await call(fail_if_asked)
+    told: list[tuple[str, dict[str, Any]]] = []
+    follower = SimpleNamespace(
+        received=lambda message: None, decided=lambda what, **more: told.append((what, more))
+    )
+    link.call.session.follow(follower)
+    link.bring(MEDIA)
+    await asyncio.sleep(0.01)
+    assert [what for what, _ in told] == ["handler failed", "stream ended"]
+    assert told[0][1] == {
+        "failure": "LookupError, ValueError",
+        "words": "LookupError: a bug\nValueError: what Ann said",
+    }
+
+
+async def test_who_follows_a_call_is_told_which_task_of_its_handler_failed(
+    call: Callable[..., Any],
+) -> None:
+    async def begin(stream: Stream) -> None:
+        asyncio.create_task(fail())  # noqa: RUF006
+        await listen(stream)
+
+    async def fail() -> None:
+        raise LookupError("a bug")
+
+    link = await call(begin)
+    told: list[dict[str, Any]] = []
+    follower = SimpleNamespace(
+        received=lambda message: None, decided=lambda what, **more: told.append(more)
+    )
+    link.call.session.follow(follower)
+    await asyncio.sleep(0.01)
+    gc.collect()
+    await asyncio.sleep(0.01)
+    assert told[0]["failure"] == "LookupError"
+    assert re.fullmatch(r".*test_server_call\.py:\d+: LookupError: a bug", told[0]["words"])
 
 
 async def test_an_exception_after_the_call_has_ended_is_counted_too(

@@ -24,6 +24,7 @@ from mediaserver.protocol import (
     decode_command,
     decode_event,
 )
+from mediaserver.protocol.errors import without_quote
 from mediaserver.server.admin.loudness import Loudness
 
 
@@ -372,6 +373,8 @@ class CallTrace:
         for name, value in details.items():
             if name in _PERSONAL and not self._personal_data and value:
                 value = HIDDEN_WORDS
+            elif name == "reason" and not self._personal_data and isinstance(value, str):
+                value = without_quote(value)[:_LONGEST]
             elif isinstance(value, str) and name != "payload":
                 value = value[:_LONGEST]
             elif isinstance(value, list | tuple):

@@ -14,6 +14,7 @@ import msgspec
 
 from mediaserver.call.follower import STREAM_ENDED
 from mediaserver.call.turn import STAGES
+from mediaserver.protocol.errors import without_quote
 from mediaserver.server.admin.call_trace import HIDDEN_WORDS
 
 
@@ -84,6 +85,8 @@ class _Said(msgspec.Struct):
 def _hidden(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is shown in place of personal data."""
     hidden = {"words": HIDDEN_WORDS} if "words" in line else {}
+    if "reason" in line:
+        hidden["reason"] = without_quote(line["reason"])
     # What a service said when it failed may quote the caller.
     return hidden | ({"error": "failed"} if line.get("error") else {})
 

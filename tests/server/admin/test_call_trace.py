@@ -17,9 +17,11 @@ from mediaserver.protocol import (
     Dtmf,
     Media,
     PlayAudio,
+    ProtocolError,
     SendDtmf,
     SetCheckpoint,
     Start,
+    decode_event,
     encode_command,
     encode_event,
 )
@@ -206,6 +208,17 @@ def test_words_and_keys_are_shown_with_personal_data_alone(personal_data: bool) 
     for private in ('"4111"', '"7"', '"77"', "my number is"):
         assert (private in shown) is personal_data
     assert "understood" in shown
+
+
+@pytest.mark.parametrize("personal_data", [True, False])
+def test_what_a_malformed_message_said_is_personal_data(personal_data: bool) -> None:
+    traced = Traced(personal_data=personal_data)
+    with pytest.raises(ProtocolError) as raised:
+        decode_event(key("7").replace('"7"', '"4111 1111"'))
+    traced.trace.decided("a malformed message was ignored", reason=str(raised.value))
+    traced.trace.decided(STREAM_ENDED, reason=str(raised.value))
+    assert ("4111" in json.dumps(traced.lines())) is personal_data
+    assert "DTMF digits are" in traced.lines()[-1]["reason"]
 
 
 def test_long_texts_are_cut_and_odd_ones_harm_no_call() -> None:

@@ -79,6 +79,13 @@ def test_words_are_personal_data() -> None:
     assert read(failed)[2]["error"] == failed["error"]
 
 
+def test_what_a_malformed_message_said_is_personal_data() -> None:
+    reason = "dtmf.digit should be one key, got '4111'"
+    (hidden,), (shown,) = (read(personal_data=each, reason=reason) for each in (False, True))
+    assert hidden["reason"] == "dtmf.digit should be one key, got …"
+    assert shown["reason"] == reason
+
+
 def test_words_that_were_not_recorded_have_no_lines() -> None:
     assert [line["what"] for line in read(turn(1, 4.0))] == ["turn", "stream ended"]
 
