@@ -487,6 +487,7 @@ _FOLLOW_PAGE = """
     constructor(context, name, options) {
       super(context, name, options);
       globalThis.soundContext = context;
+      this.port.start();
       this.port.addEventListener("message", (event) => {
         if (event.data.click === undefined) return;
         event.stopImmediatePropagation();

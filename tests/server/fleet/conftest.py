@@ -19,6 +19,8 @@ import pytest
 from mediaserver.agents import Echo
 from mediaserver.routes import Route, Routes
 from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.fleet import fleet as fleet_module
+from mediaserver.server.fleet import mail as mail_module
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.directory import FleetDirectory
 from mediaserver.server.fleet.fleet import Fleet
@@ -31,6 +33,8 @@ from tests.server.admin.live import FakeControl
 
 
 _START_SECONDS = 30.0
+
+_PATIENCE = 10.0
 
 
 class PrivateRedis:
@@ -109,7 +113,14 @@ class Node:
 
 
 @pytest.fixture
-async def start_node(private_redis: PrivateRedis) -> AsyncIterator[Any]:
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give Redis and the nodes ten seconds to answer: on a busy machine they are slow, not away."""
+    monkeypatch.setattr(fleet_module, "_CLAIM_SECONDS", _PATIENCE)
+    monkeypatch.setattr(mail_module, "TAKEN_SECONDS", _PATIENCE)
+
+
+@pytest.fixture
+async def start_node(private_redis: PrivateRedis, _patient: None) -> AsyncIterator[Any]:
     """Start nodes of one fleet: ``await start_node("a", Route(…), max_calls_account=2)``."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -122,7 +133,7 @@ async def start_node(private_redis: PrivateRedis) -> AsyncIterator[Any]:
                 FleetKeys(),
                 Breaker(runtime.clock, seconds=0.05),
                 lost_after=lost_after,
-                seconds=10.0,
+                seconds=_PATIENCE,
             )
             machine = name.rpartition("/")[0] or name
             fleet = Fleet(runtime, Alone(), machine=machine, store=store)

@@ -211,8 +211,9 @@ async def test_without_redis_calls_go_on_within_the_limits_of_the_node(
 
 
 async def test_answer_hardly_waits_for_a_redis_that_is_cut_off(
-    start_node: Any, private_redis: Any
+    start_node: Any, private_redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fleet, "_CLAIM_SECONDS", 0.3)
     one = await start_node("a", max_calls_account=9)
     private_redis.freeze()
     begin = asyncio.get_running_loop().time()

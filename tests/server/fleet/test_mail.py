@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mediaserver.server.admin.commands import CallFilter
+from mediaserver.server.fleet import mail as mail_module
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, NotDeliveredError
@@ -21,7 +22,7 @@ async def echo(request: MailRequest) -> bytes | None:
 
 
 @pytest.fixture
-async def open_mail(private_redis: Any) -> AsyncIterator[Any]:
+async def open_mail(private_redis: Any, _patient: None) -> AsyncIterator[Any]:
     """Make mail: ``await open_mail("a", work)``; those without `work` echo."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -61,10 +62,12 @@ async def test_a_request_to_nobody_comes_back_at_once(open_mail: Any) -> None:
 
 
 async def test_a_result_may_take_longer_than_the_word_that_the_request_was_taken(
-    open_mail: Any,
+    open_mail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mail_module, "TAKEN_SECONDS", 3.0)
+
     async def slow(request: MailRequest) -> bytes | None:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(3.2)
         return b"done"
 
     one = await open_mail("a")
@@ -73,8 +76,9 @@ async def test_a_result_may_take_longer_than_the_word_that_the_request_was_taken
 
 
 async def test_a_request_that_is_not_taken_is_not_waited_for(
-    open_mail: Any, private_redis: Any
+    open_mail: Any, private_redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mail_module, "TAKEN_SECONDS", 0.1)
     one = await open_mail("a")
     deaf = FleetStore(private_redis.url, "b", FleetKeys(), Breaker(lambda: 0.0))
     subscription = deaf.subscription()
@@ -85,7 +89,11 @@ async def test_a_request_that_is_not_taken_is_not_waited_for(
     await deaf.close()
 
 
-async def test_work_that_fails_is_not_answered(open_mail: Any) -> None:
+async def test_work_that_fails_is_not_answered(
+    open_mail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail_module, "TAKEN_SECONDS", 0.1)
+
     async def fails(request: MailRequest) -> bytes | None:
         raise ValueError("broken")
 
