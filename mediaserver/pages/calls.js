@@ -35,8 +35,7 @@ export class LiveCalls {
       call: known(call, twice(call.call_id) ? call.stream_id : call.call_id),
       more: [call.handler, call.state].filter(Boolean).join(" · "),
     }));
-    const place = byId("live-none");
-    if (place.textContent !== note) tell(place, note);
+    tell(byId("live-none"), note);
     this._list.show(entries);
   }
 }

@@ -56,6 +56,6 @@ export const timeOf = (seconds) => element("time", { text: clock(seconds), datet
 
 /** Shows a text in an element that is hidden while there is none. */
 export function tell(place, text) {
-  place.textContent = text ?? "";
+  if (place.textContent !== (text ?? "")) place.textContent = text ?? ""; // a screen reader reads each change
   place.hidden = !text;
 }

@@ -102,14 +102,25 @@ async function watchAgent(title, told) {
     told(state);
   };
   for (;;) {
+    // A browser has six connections to a server at most, for all tabs: those that nobody sees need none.
+    await seen();
+    const looking = new AbortController();
+    const { signal } = looking;
+    document.addEventListener("visibilitychange", () => looking.abort(), { signal });
     try {
-      const { body } = await ask("/agent");
+      const { body } = await ask("/agent", signal);
       for await (const { state, problem } of readLines(body)) show(state, `${title}: ${STATES[state] ?? state}`, problem);
     } catch {
-      show("away", "The server does not answer: is it still running?");
+      if (!signal.aborted) show("away", "The server does not answer: is it still running?");
     }
+    looking.abort();
     await new Promise((resolve) => setTimeout(resolve, RETRY * 1000));
   }
+}
+
+/** Waits until somebody sees the page. */
+async function seen() {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
 start();

@@ -60,6 +60,7 @@ class FakeServer:
         heard: the calls whose traces were asked for with audio.
         queries: the parameters of each search of past calls.
         starts: how often the agent was to start again.
+        watching: how many pages are being told of the agent.
 
     """
 
@@ -81,6 +82,7 @@ class FakeServer:
         self.queries: list[dict[str, str]] = []
         self.heard: list[str] = []
         self.starts = 0
+        self.watching = 0
         self._feeds: dict[str, Feed] = {}
         self._audio: dict[str, Feed] = {}
         self._refused: dict[str, Response] = {}
@@ -231,7 +233,15 @@ class FakeServer:
         return JSONResponse({"token": True} if self._refusal(request) else self.offers)
 
     async def _tell_agent(self, request: Request) -> Response:
-        return StreamingResponse(self._agent.read(), media_type="application/x-ndjson")
+        async def told() -> AsyncIterator[str]:
+            self.watching += 1
+            try:
+                async for line in self._agent.read():
+                    yield line
+            finally:
+                self.watching -= 1
+
+        return StreamingResponse(told(), media_type="application/x-ndjson")
 
     async def _start(self, request: Request) -> Response:
         self.starts += 1

@@ -444,6 +444,27 @@ def test_why_no_handler_took_a_call_is_shown(opened: Opened, server: FakeServer)
     page.get_by_text(f"The call is over: {why}", exact=True).wait_for()
 
 
+def test_a_page_that_nobody_sees_takes_no_connection_of_the_others(
+    opened: Opened, server: FakeServer
+) -> None:
+    def hide(on: bool) -> None:
+        script = """(value) => {
+            Object.defineProperty(document, "hidden", { value, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        page.evaluate(script, on)
+
+    page = opened()
+    page.get_by_text("The agent is ready.").wait_for()
+    assert server.watching == 1
+    hide(True)
+    until(page, lambda: server.watching == 0)
+    server.agent("failed", "no")
+    hide(False)
+    page.get_by_text("The agent does not run.").wait_for()
+    assert server.watching == 1
+
+
 def test_an_error_of_the_phone_is_shown(opened: Opened, server: FakeServer) -> None:
     page = opened()
     page.get_by_text("Ready", exact=True).wait_for()
