@@ -2,6 +2,9 @@
 
 const RATE = 16000; // Hz of both
 
+/** Seconds that opening the speaker may take. */
+const OPENING = 2;
+
 /**
  * Sends `told` events, whose detail is what the server says; `connected`, whose detail tells whether
  * it is; `level` of the microphone, 0 to 1; and `problem`, a text.
@@ -56,7 +59,9 @@ export class Phone extends EventTarget {
     node.port.onmessage = () => { this.underruns += 1; };
     node.connect(context.destination);
     this._join(node, "speaker");
-    await context.resume();
+    // Without a device for it, some browsers never do.
+    await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, OPENING * 1000))]);
+    if (context.state === "suspended") this._tell("problem", PROBLEMS.suspended);
     try {
       await this._openMicrophone(context);
     } catch (error) {
@@ -116,6 +121,7 @@ const PROBLEMS = {
   NotReadableError: "Another program holds the microphone: the agent hears silence. Close it and call again.",
   NotSupportedError: "This browser cannot bring its microphone to 16 kHz: the agent hears silence. Chromium and Safari can.",
   SecurityError: `Browsers give sound to pages of this machine or by https only: you hear nothing, and the agent hears silence. Open the page as ${new URL("/", `http://localhost:${location.port}`)}, from another machine through ssh -L.`,
+  suspended: "The browser plays nothing: is there a loudspeaker or a headphone? Until then you hear nothing, and the agent may hear silence.",
   ended: "The microphone is gone: the agent hears silence. Connect or allow it, and call again.",
 };
 

@@ -65,3 +65,12 @@ def test_a_microphone_that_goes_during_a_call_is_said(opened: Opened, server: Fa
     assert problem.is_hidden()
     page.context.clear_permissions()
     page.get_by_text("The microphone is gone: the agent hears silence.").wait_for()
+
+
+def test_a_speaker_that_never_opens_is_said(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.evaluate("""() => {
+        AudioContext.prototype.resume = () => new Promise(() => {});
+        Object.defineProperty(AudioContext.prototype, "state", { get: () => "suspended" });
+    }""")
+    assert "is there a loudspeaker or a headphone?" in call(page, server).inner_text()
