@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
+import anyio
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
@@ -113,6 +114,9 @@ class SideListeners:
         ):
             if sockets:
                 self._listeners.append(SideListener(sockets, app, settings, figures, spare))
+        # The first use of anyio imports its part for asyncio. The first trace would do so in
+        # mid-call, and hold up the event loop for 30 ms.
+        anyio.current_time()
 
     async def close(self) -> None:
         """Listen no more, and close the connections once they have been answered."""

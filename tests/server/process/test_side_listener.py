@@ -2,6 +2,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,28 @@ async def test_operators_control_calls_by_a_unix_socket(
     async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as public:
         assert (await public.get("/metrics")).status_code == 404
         assert (await public.get("/calls")).status_code == 404
+
+
+def test_what_a_trace_needs_is_imported_before_calls_come(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, sys
+from unittest.mock import Mock
+import anyio
+from mediaserver.server.process.side_listener import SideListeners
+from mediaserver.settings import Settings
+
+async def main():
+    listeners = SideListeners(Settings(admin={str(tmp_path / "admin.sock")!r}))
+    listeners.serve(Mock())
+    before = set(sys.modules)
+    async with anyio.create_task_group():
+        pass
+    assert set(sys.modules) == before, set(sys.modules) - before
+    await listeners.close()
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 async def test_an_operator_drains_the_server(
