@@ -28,7 +28,7 @@ async function start() {
     askForToken();
     return;
   }
-  byId("token-form").hidden = true;
+  byId("token-page").hidden = true;
   byId("calls").hidden = byId("call").hidden = false;
   if (offers.title) document.title = `${offers.title} – mediaserver`;
   tell(byId("agent-state"), offers.title);
@@ -81,7 +81,7 @@ function unescaped(text) {
 }
 
 function askForToken() {
-  byId("token-form").hidden = false;
+  byId("token-page").hidden = false;
   byId("calls").hidden = byId("call").hidden = true;
   tell(byId("token-problem"), hasToken() ? "This is not the server's token." : "");
   byId("token-form").onsubmit = (event) => {

@@ -21,16 +21,20 @@ export class Tools {
 
   draw({ tools }) {
     const list = this._list;
+    const place = list.parentElement;
+    let atEnd = null; // looked at before the first change alone: it has the browser lay out the page
     for (let index = this._first; index < tools.length; index++) {
       const tool = tools[index];
       const running = tool.until === null;
       if (this._running[index] === running) continue;
+      atEnd ??= place.scrollHeight - place.scrollTop - place.clientHeight < 40;
       if (index in this._running) list.children[index - this._first].replaceWith(entry(tool));
       else list.append(entry(tool));
       this._running[index] = running;
       this._none.hidden = true;
     }
     for (; list.childElementCount > MOST; this._first++) list.firstElementChild.remove();
+    if (atEnd) place.scrollTop = place.scrollHeight;
   }
 }
 

@@ -60,6 +60,14 @@ def pixels(page: Any, colour: str) -> int:
     return count
 
 
+def violations(page: Any) -> list[Any]:
+    """Return what axe finds that keeps people from using what is shown now."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+
 def until(page: Any, holds: Callable[[], object]) -> None:
     """Wait until something holds that the server knows."""
     for _ in range(1000):
@@ -281,6 +289,25 @@ def test_of_a_long_call_the_latest_entries_are_shown(opened: Opened, server: Fak
     assert page.locator("#turns tbody").count() == 500
 
 
+def test_many_tools_take_no_more_room_and_the_latest_is_seen(
+    opened: Opened, server: FakeServer
+) -> None:
+    tools = [line(1.0 + each, "tool begins", tool=f"t{each}", words="{}") for each in range(60)]
+    server.call("c1", START, *tools)
+    page = opened("#live/c1")
+    seen = """() => {
+        const place = document.getElementById("tools").parentElement;
+        const latest = document.getElementById("tools").lastElementChild;
+        const end = place.getBoundingClientRect().bottom + 1;
+        return place.clientHeight < 500 && latest.getBoundingClientRect().bottom < end;
+    }"""
+    page.get_by_text("t59", exact=True).wait_for()
+    page.wait_for_function(seen)
+    server.tell("c1", line(70.0, "tool begins", tool="t60", words="{}"))
+    page.get_by_text("t60", exact=True).wait_for()
+    page.wait_for_function(seen)
+
+
 def test_a_call_without_a_stream_is_said_so(opened: Opened, server: FakeServer) -> None:
     page = opened()
     server.ring(what="incoming", call="c1", **{"from": "14155550199", "to": "14155550100"})
@@ -485,6 +512,13 @@ def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -
     page.get_by_role("button", name="+14155550100 → +14155550199").click()
     page.get_by_role("heading", name="+14155550100 → +14155550199").wait_for()
     assert page.locator("#phone").is_hidden()
+
+
+def test_the_form_for_the_token_reads_well(opened: Opened, server: FakeServer) -> None:
+    server.token = "secret-token"
+    page = opened()
+    page.locator("#token").wait_for()
+    assert violations(page) == []
 
 
 def test_what_can_be_no_token_is_not_kept(opened: Opened, server: FakeServer) -> None:
@@ -741,8 +775,6 @@ def test_everything_can_be_done_by_keyboard(opened: Opened, server: FakeServer) 
 def test_it_reads_well(
     opened: Opened, server: FakeServer, scheme: str, size: dict[str, int]
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     server.offers["past"] = True
     server.call("c0", live=False)
     server.call("c1", *conversation())
@@ -757,6 +789,5 @@ def test_it_reads_well(
     if folder := os.environ.get("MEDIASERVER_SCREENSHOTS"):
         path = f"{folder}/page-{scheme}-{size['width']}.png"
         page.screenshot(path=path, full_page=True)
-    found = Axe().run(page).response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    assert violations(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
