@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -49,12 +50,11 @@ def _look(settings: Settings) -> Finding:
                 return passed(f"{path} will be made")
             return failed(f"{path} cannot be made", "let the server's user write to its folder")
     try:
-        database = RecordsDatabase(url)
-        began = time.perf_counter()
-        with database.reading() as connection:
-            version = version_of(connection)
-        seconds = time.perf_counter() - began
-        database.close()
+        with closing(RecordsDatabase(url)) as database:
+            began = time.perf_counter()
+            with database.reading() as connection:
+                version = version_of(connection)
+            seconds = time.perf_counter() - began
     except (ValueError, DatabaseAwayError) as error:
         return failed(
             f"the database cannot be used: {error}",

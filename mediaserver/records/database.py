@@ -92,7 +92,8 @@ class RecordsDatabase:
         return self.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that a thread still uses, as soon as it is given back."""
+        event.listen(self.engine, "checkin", lambda _, connection: connection.close())
         self.engine.dispose()
 
     @contextmanager

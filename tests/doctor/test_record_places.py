@@ -1,15 +1,18 @@
 import asyncio
 import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from sqlalchemy import Connection
 
 from mediaserver.doctor.findings import Finding
 from mediaserver.doctor.record_places import record_places
 from mediaserver.doctor.subject import Subject
-from mediaserver.records.database import RecordsDatabase
+from mediaserver.records.database import DatabaseAwayError, RecordsDatabase
 from mediaserver.settings import Settings
 from tests.forbidden import forbid
 
@@ -57,6 +60,25 @@ def test_what_is_wrong_is_told(tmp_path: Path, more: Any, text: str) -> None:
     assert finding.status == "failed"
     assert text in finding.detail
     assert finding.remedy
+
+
+def test_a_database_that_cannot_be_read_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = places(tmp_path)
+    with closing(RecordsDatabase(f"sqlite:///{options['records']}")) as database:
+        database.prepare()
+    opened: list[Any] = []
+
+    def damaged(connection: Connection) -> NoReturn:
+        opened.append(connection.connection.dbapi_connection)
+        raise DatabaseAwayError("it is damaged")
+
+    monkeypatch.setattr("mediaserver.records.migrating.version_of", damaged)
+    assert "it is damaged" in found(**options).detail
+    (used,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        used.execute("SELECT 1")
 
 
 def test_a_folder_that_this_user_cannot_reach_is_told(

@@ -268,3 +268,17 @@ def test_values_are_changed_together_or_not_at_all(sqlite_database: RecordsDatab
     with pytest.raises(DatabaseAwayError):
         change()
     assert found(sqlite_database)["handler"] == "Echo"
+
+
+def test_a_connection_that_is_used_at_the_end_is_closed_when_it_is_given_back(
+    sqlite_database: RecordsDatabase,
+) -> None:
+    used: list[Any] = []
+    with sqlite_database.reading() as before:
+        used.append(before.connection.dbapi_connection)
+        sqlite_database.close()
+    with sqlite_database.reading() as after:
+        used.append(after.connection.dbapi_connection)
+    for connection in used:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")

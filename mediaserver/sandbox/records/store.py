@@ -85,17 +85,24 @@ class SqlStore:
             raise StoreError(f"{path} cannot be used as the sandbox's database: {error}") from error
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         try:
+            return await cls._prepared(engine, path)
+        except BaseException:
+            # Also if it is cancelled: otherwise a thread and the file stay open.
+            await engine.dispose()
+            raise
+
+    @classmethod
+    async def _prepared(cls, engine: AsyncEngine, path: Path) -> SqlStore:
+        try:
             async with engine.begin() as connection:
                 # Readers do not block writers, and a kill loses no finished transaction.
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 await connection.run_sync(Record.metadata.create_all)
                 missing = await connection.run_sync(_missing_columns)
         except SQLAlchemyError as error:
-            await engine.dispose()
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"{path} cannot be used as the sandbox's database: {cause}") from error
         if missing:
-            await engine.dispose()
             raise StoreError(
                 f"{path} was made by another version of the sandbox: it does not have"
                 f" {', '.join(missing)}; name another file, or delete it"

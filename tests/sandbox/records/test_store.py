@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -117,6 +118,22 @@ async def test_a_database_of_another_version_is_an_error(tmp_path: Path) -> None
         old.execute("CREATE TABLE numbers (number VARCHAR PRIMARY KEY, added FLOAT)")
     with pytest.raises(StoreError, match=r"another version.*numbers\.app_id"):
         await SqlStore.open(tmp_path / "old.db")
+
+
+async def test_a_database_whose_opening_is_cancelled_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = threading.enumerate()
+
+    def cancel(_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("mediaserver.sandbox.records.store._missing_columns", cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await SqlStore.open(tmp_path / "sandbox.db")
+    for thread in set(threading.enumerate()) - {*before}:
+        await asyncio.to_thread(thread.join, 30)
+        assert not thread.is_alive()
 
 
 async def test_headers_come_back_as_they_were(opened: Callable[..., Any]) -> None:
