@@ -46,7 +46,9 @@ class CallOperator:
     async def obey(self, command: CallCommand) -> Delivery:
         """Carry out a command, and return what became of it."""
         if command.action == "trace" and self._traced.knows(command.call):
-            return await self._traced.read(command, None)
+            if command.process or not self._has_another_stream(command.call):
+                return await self._traced.read(command, None)
+            self._traced.forget(command.call)
         found = [call for call in self._runtime.calls if is_named(call, command.call)]
         if not found:
             return unknown_call(command.call)
@@ -86,6 +88,12 @@ class CallOperator:
         if command.action == "say":
             return await self._say(call, stream, command.text)
         return await self._clear(call, stream)
+
+    def _has_another_stream(self, name: str) -> bool:
+        """Tell whether a call whose stream was followed to its end has another one now."""
+        return self._traced.has_ended(name) and any(
+            call.state == "live" and is_named(call, name) for call in self._runtime.calls
+        )
 
     async def _hang_up(self, call: RunningCall, stream: Stream) -> Delivery:
         try:

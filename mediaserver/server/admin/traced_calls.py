@@ -69,6 +69,15 @@ class TracedCalls:
         """Tell whether a call is followed by this name, even if it has ended."""
         return name in self._followed
 
+    def has_ended(self, name: str) -> bool:
+        """Tell whether the stream that is followed by this name has ended."""
+        return self._followed[name].trace.ended
+
+    def forget(self, name: str) -> None:
+        """Follow by this name no more."""
+        self._let_go(name)
+        self._unfollow()
+
     async def read(self, command: CallCommand, call: RunningCall | None) -> Delivery:
         """Return lines of a call, as soon as there are some.
 
@@ -154,8 +163,7 @@ class TracedCalls:
         name, oldest = min(self._followed.items(), key=lambda each: each[1].asked_at)
         if self._runtime.clock() - oldest.asked_at <= _LEFT:
             return False
-        self._let_go(name)
-        self._unfollow()
+        self.forget(name)
         return True
 
     def _look_later(self) -> None:

@@ -87,6 +87,26 @@ async def test_the_last_lines_can_be_read_after_the_end(follow: Callable[..., An
     assert last.traced.ended
 
 
+async def test_the_next_stream_of_a_call_is_followed_by_the_same_name(
+    follow: Callable[..., Any],
+) -> None:
+    live, directory = await follow()
+    first = (await read(directory)).traced
+    live.call.session.receive(STOP)
+    live.call.lost("gone")
+    await asyncio.sleep(0.1)
+    second = Live(live.call._runtime, stream_id="stream-2")
+    assert whats(await read(directory, after=first.next, process=first.process)) == [
+        "received",
+        "stream ended",
+    ]
+    second.stream.decided("thinks")
+    await read(directory)
+    second.stream.decided("thinks again")
+    assert whats(await read(directory, after=0)) == ["thinks again"]
+    assert len(second.call.session.followers) == 1
+
+
 async def test_a_call_is_let_go_when_nobody_asks_any_more(follow: Callable[..., Any]) -> None:
     live, directory = await follow()
     await read(directory)
