@@ -94,7 +94,9 @@ export class CallView {
     });
     this._followed = id;
     if (!own && this._audio) this._offerToListen("Listen in");
-    if (await shown) this._ended();
+    if (!await shown) return;
+    this._ended();
+    this._showNext();
   }
 
   /** Shows a call that is over; with its audio if somebody asks for it, as the server writes down who hears a call. */
@@ -129,7 +131,9 @@ export class CallView {
 
   /** Takes that a call of the phone is over: it may have had no stream. */
   ended(id) {
-    if (id !== this.id || !this._awaited) return;
+    if (id !== this.id) return;
+    this._next = null;
+    if (!this._awaited) return;
     const opened = this._early.find(({ kind }) => kind === "stream opened");
     if (opened) {
       // It was too short for the list; its trace can still be read. The text ends with the format.
@@ -145,8 +149,22 @@ export class CallView {
   /** Takes what the phone measured in a call. */
   measured(told) {
     if (told.call !== this.id || typeof told.at !== "number" && told.kind !== "heard") return;
+    if (told.kind === "stream opened" && this._stream !== null && told.stream !== this._stream) {
+      this._next = told;
+      this._showNext();
+    }
+    if (this._next !== null) return; // it may be of the next stream
+    this._stream ??= told.stream ?? null;
     if (this.trace) this.trace.measure(told);
     else this._early.push(told);
+  }
+
+  /** Shows the next stream of the phone's call, which goes on with other XML, once the one before is over. */
+  _showNext() {
+    const opened = this._next;
+    if (opened === null || this._followed !== null) return;
+    this.live(opened.call, { own: true });
+    this.measured(opened);
   }
 
   _listen(on) {
@@ -176,6 +194,7 @@ export class CallView {
   async _show(id, known, follow) {
     this._stop?.abort();
     this._followed = this._passed = this._hearPast = null;
+    this._stream = this._next = null; // of the phone's call: the stream that is shown, and that one was opened after it
     this._listen(false);
     const { signal } = (this._stop = new AbortController());
     this.id = id;

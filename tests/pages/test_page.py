@@ -370,6 +370,29 @@ def test_more_calls_than_can_be_followed_are_no_error(opened: Opened, server: Fa
     page.get_by_role("alert").filter(has_text="8 calls are followed already").wait_for()
 
 
+def test_a_call_that_goes_on_with_another_stream_is_shown_on(
+    opened: Opened, server: FakeServer
+) -> None:
+    page = opened()
+    server.call("c1", START, line(1.0, "understood", words="First."))
+    server.ring(what="answered", call="c1")
+    stream = {"what": "measured", "call": "c1", "kind": "stream opened", "at": 0.0}
+    server.ring(**stream, stream="s1")
+    page.get_by_text("First.", exact=True).wait_for()
+    # The page may hear of it before the trace of the stream before is over, or after.
+    server.ring(**stream, stream="s2")
+    server.ring(what="measured", call="c1", kind="heard", stream="s1", gaps=[])
+    server.end("c1")
+    server.call("c1", START, line(1.0, "understood", words="Second."))
+    page.get_by_text("Second.", exact=True).wait_for()
+    server.end("c1")
+    page.get_by_text("Ended after").wait_for()
+    server.call("c1", START, line(1.0, "understood", words="Third."))
+    server.ring(**stream, stream="s3")
+    page.get_by_text("Third.", exact=True).wait_for()
+    page.get_by_text("Live 0:").wait_for()
+
+
 def test_calls_that_are_left_leave_the_one_that_is_shown_alone(
     opened: Opened, server: FakeServer
 ) -> None:

@@ -125,7 +125,10 @@ class TracedCalls:
         """Follow a call from its start, if not too many are followed already."""
         assert call.stream is not None
         if self._has_room():
-            name = call.stream.stream_id if call.call_id == "?" else call.call_id
+            name = call.call_id
+            if name == "?" or name in self._followed:
+                # The last lines of the call's stream before are still read by its id.
+                name = call.stream.stream_id
             followed = self._follow(name, call)
             if self._runtime.settings.admin_listen_in:
                 followed.listened_at = followed.asked_at
