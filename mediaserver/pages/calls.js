@@ -50,11 +50,19 @@ export class PastCalls {
       event.preventDefault();
       this.search();
     });
-    byId("past-more").addEventListener("click", () => this._find(this._next));
+    byId("past-more").addEventListener("click", () => this._findMore());
   }
 
   search() {
     return this._find(null);
+  }
+
+  async _findMore() {
+    const more = byId("past-more");
+    const { length } = this._entries;
+    await this._find(this._next);
+    // Who used the keyboard goes on where the further calls begin.
+    if (more.hidden && [more, document.body].includes(document.activeElement)) byId("past").children[length]?.firstChild.focus();
   }
 
   async _find(after) {
@@ -84,8 +92,8 @@ export class PastCalls {
     }));
     this._entries = after === null ? entries : [...this._entries, ...entries];
     this._list.show(this._entries);
-    this._next = found.next;
-    byId("past-more").hidden = !found.next;
+    this._next = problem === null ? found.next : after; // it can be tried again
+    byId("past-more").hidden = !this._next;
     tell(byId("past-none"), problem ?? (this._entries.length ? "" : "No call was found."));
   }
 }

@@ -84,10 +84,11 @@ function askForToken() {
   byId("token-page").hidden = false;
   byId("calls").hidden = byId("call").hidden = true;
   tell(byId("token-problem"), hasToken() ? "This is not the server's token." : "");
-  byId("token-form").onsubmit = (event) => {
+  byId("token-form").onsubmit = async (event) => {
     event.preventDefault();
     keepToken(byId("token").value.trim());
-    start();
+    await start();
+    if (byId("token-page").hidden) byId("call").focus(); // the field is gone
   };
 }
 

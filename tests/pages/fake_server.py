@@ -52,6 +52,8 @@ class FakeServer:
         offers: what ``page.json`` says.
         calls: the live calls.
         past: the past calls.
+        page: how many of them are found at once.
+        away: whether none can be found now.
         token: what it wants; None for nothing.
         asked: what the page has asked the phone for.
         frames: the audio that the phone was given.
@@ -74,6 +76,8 @@ class FakeServer:
         }
         self.calls: list[dict[str, Any]] = []
         self.past: list[dict[str, Any]] = []
+        self.page = 50
+        self.away = False
         self.recording = b""
         self.token: str | None = None
         self.asked: list[dict[str, Any]] = []
@@ -270,7 +274,12 @@ class FakeServer:
 
     async def _search(self, request: Request) -> Response:
         self.queries.append(dict(request.query_params))
-        return JSONResponse({"calls": self.past, "next": None})
+        if self.away:
+            return JSONResponse({"error": "the database is away", "hint": "try again"}, 503)
+        first = int(request.query_params.get("after", 0))
+        last = first + self.page
+        more = str(last) if len(self.past) > last else None
+        return JSONResponse({"calls": self.past[first:last], "next": more})
 
     async def _play(self, request: Request) -> Response:
         return Response(self.recording, media_type="audio/wav")

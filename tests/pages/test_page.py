@@ -532,6 +532,7 @@ def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -
     page.get_by_text("This is not the server's token.").wait_for()
     page.locator("#token").fill("secret")
     page.locator("#token").press("Enter")
+    page.wait_for_function("() => document.activeElement.id === 'call'")
     page.get_by_role("button", name="+14155550100 → +14155550199").click()
     page.get_by_role("heading", name="+14155550100 → +14155550199").wait_for()
     assert page.locator("#phone").is_hidden()
@@ -575,6 +576,27 @@ def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> N
     until = server.queries[1].pop("until")
     assert datetime.fromisoformat(until).timestamp() == datetime(2027, 1, 16, 8, 30).timestamp()
     assert server.queries[1] == {"number": "+14155550100", "cause": "handler_error"}
+
+
+def test_older_calls_are_found_and_a_failed_search_can_be_tried_again(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.offers |= {"mode": "view", "phone": False, "past": True}
+    server.page = 2
+    for number in range(3):
+        server.call(f"c{number}", live=False, captured=True, handler=f"Agent {number}")
+    page = opened(quiet=("503", "willReadFrequently"))
+    more = page.get_by_role("button", name="Older calls")
+    more.wait_for()
+    server.away = True
+    more.press("Enter")
+    page.get_by_text("the database is away: try again").wait_for()
+    assert page.locator("#past li").count() == 2
+    server.away = False
+    more.press("Enter")
+    page.locator("#past li").nth(2).wait_for()
+    assert more.is_hidden()
+    page.wait_for_function("() => document.activeElement.textContent.includes('Agent 2')")
 
 
 def test_faults_can_be_searched_where_there_are_records(opened: Opened, server: FakeServer) -> None:
