@@ -7,13 +7,14 @@ it counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
 
-from audiocodecs import AudioFormat
+from audiocodecs import AudioError, AudioFormat
 from mediaserver.call import StreamCounters
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
@@ -211,5 +212,6 @@ def _decision(line: CapturedLine) -> tuple[str, dict[str, Any]]:
 def _format(head: CaptureHead, start: Start | None) -> AudioFormat:
     if start is not None and start.media_format is not None:
         return start.media_format
-    default = head.settings.get(_SETTING)
-    return AudioFormat.parse(default) if default else Settings.model_construct().default_format
+    with suppress(AudioError):  # A capture that was changed may name what is none.
+        return AudioFormat.parse(str(head.settings.get(_SETTING)))
+    return Settings.model_construct().default_format

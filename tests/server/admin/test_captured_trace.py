@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from audiocodecs import MULAW_8K
+from audiocodecs import L16_16K, MULAW_8K
 from mediaserver.call import StreamReport, Turn
 from mediaserver.captures.capture_file import read_capture
 from mediaserver.captures.capture_lines import (
@@ -16,6 +16,7 @@ from mediaserver.captures.capture_lines import (
     Side,
     encode_decision,
 )
+from mediaserver.protocol import PlayAudio, encode_command
 from mediaserver.server.admin.call_trace import CallTrace
 from mediaserver.server.admin.captured_trace import captured_lines
 from mediaserver.server.observers import ObservedCall
@@ -139,6 +140,21 @@ def test_a_line_that_nobody_understands_is_told_or_left_out() -> None:
     lines = [CapturedLine(0.5, side, message) for side, message in sides]
     found = read(Capture(CaptureHead(), lines))
     assert [each["what"] for each in found] == ["received", "?", "?", "a", "trace ended"]
+
+
+@pytest.mark.parametrize(
+    ("default", "seconds"),
+    [(str(L16_16K), 0.02), (str(MULAW_8K), 0.08), ("audio/ogg", 0.08), ([], 0.08)],
+)
+def test_without_a_format_in_the_start_that_of_the_settings_counts(
+    default: Any, seconds: float
+) -> None:
+    head = CaptureHead(settings={"default_format": default})
+    sent = encode_command(PlayAudio(bytes(640), MULAW_8K))
+    lines = [CapturedLine(0.0, ">", sent)] * 2
+    told = captured_lines(head, lines, personal_data=True, audio=True)
+    heard = [line["heard_at"] for line in map(json.loads, told) if "heard_at" in line]
+    assert heard == [0.0, seconds]
 
 
 def ends(*lines: CapturedLine, damaged: bool = False) -> str:
