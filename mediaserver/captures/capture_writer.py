@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import structlog
 
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.compression import CompressionParameter, ZstdCompressor
-from mediaserver.captures.kept_wire import KeptWire
+from mediaserver.captures.kept_wire import KeptWire, Noted, bytes_of
 from mediaserver.captures.writing_thread import WritingThread
 
 
@@ -22,7 +23,7 @@ WRITE_SECONDS: Final = 1.0
 """Seconds for which messages are gathered: what a killed process loses."""
 
 MOST_WAITING: Final = 64_000_000
-"""Bytes of messages that wait in memory while the disk takes none; more are counted and lost."""
+"""Bytes of memory for messages while the disk takes none; more are counted and lost."""
 
 _LEVEL: Final = -3
 """Of Zstandard: level 1 makes files smaller by a quarter, and takes three times as long."""
@@ -89,9 +90,9 @@ class CaptureWriter:
         # Whether it was said that captures fail, or end.
         self._failing = False
         self._ending = False
-        # Bytes of text that were given to the thread, and that it is done with.
-        self._given = 0
-        self._done = 0
+        # What the thread was given and is not done with: of each call, what it has noted, and
+        # whether that is its end.
+        self._given: deque[tuple[KeptWire, Noted, bool]] = deque()
 
     def add(self, wire: KeptWire) -> None:
         """Write what a call notes from now on."""
@@ -127,7 +128,8 @@ class CaptureWriter:
         finally:
             writing.cancel()
             await asyncio.wait([writing])
-            last = loop.run_in_executor(self._thread, self.write, self._taken())
+            self._take()
+            last = loop.run_in_executor(self._thread, self.write)
             self._thread.shutdown(wait=False)
             await asyncio.wait([last], timeout=LAST_SECONDS)
             if last.done():
@@ -140,7 +142,8 @@ class CaptureWriter:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(WRITE_SECONDS)
-            writing = loop.run_in_executor(self._thread, self.write, self._taken())
+            self._take()
+            writing = loop.run_in_executor(self._thread, self.write)
             while not writing.done():
                 await asyncio.wait([writing], timeout=WRITE_SECONDS)
                 if not writing.done():
@@ -155,41 +158,40 @@ class CaptureWriter:
                 wire.full = True
             log.warning("captures are written too slowly: messages are lost", folder=self._name)
 
-    def _taken(self) -> list[tuple[KeptWire, bytearray, bool]]:
-        """Take what each call has noted, and whether that is its end."""
-        taken = [(wire, wire.take(), wire.ended) for wire in list(self._wires)]
-        self._given += sum(len(noted) for _, noted, _ in taken)
-        return taken
+    def _take(self) -> None:
+        """Give the thread what each call has noted."""
+        self._given.extend((wire, wire.take(), wire.ended) for wire in list(self._wires))
 
     def _tell_lost(self) -> None:
         log.error(
             "the disk hangs: the ends of captures are lost",
             folder=self._name,
             calls=len(self._wires),
-            bytes=self._given - self._done,
+            bytes=sum(bytes_of(noted) for _, noted, _ in list(self._given)),
         )
 
     @property
     def _name(self) -> str:
         return str(self.folder.path)
 
-    def write(self, taken: list[tuple[KeptWire, bytearray, bool]]) -> None:
-        """Write what was taken of each call. It runs in a thread."""
+    def write(self) -> None:
+        """Write what each call has noted. It runs in a thread."""
         self.folder.look()
         self._has_looked = False
         if self._known_for >= _ROOM_SECONDS:
             self._make_room()
         self._known_for += WRITE_SECONDS
-        for wire, noted, is_end in taken:
+        while self._given:
+            wire, noted, is_end = self._given[0]
             if noted and wire in self._wires:
                 try:
                     self._write_one(wire, noted, is_end)
                 except Exception as error:  # whatever is wrong with one call harms no other
                     self._give_up(wire, error)
-            self._done += len(noted)
+            self._given.popleft()
 
-    def _write_one(self, wire: KeptWire, noted: bytearray, is_end: bool) -> None:
-        text, path = wire.redacted(noted), self._wires[wire]
+    def _write_one(self, wire: KeptWire, noted: Noted, is_end: bool) -> None:
+        text, path = wire.lines(noted), self._wires[wire]
         if path is None:
             text = wire.first_line() + text
         data = self._compressed(text)
@@ -213,7 +215,7 @@ class CaptureWriter:
         if is_end or not fits:
             self._wires.pop(wire, None)
 
-    def _compressed(self, text: bytes | bytearray) -> bytes:
+    def _compressed(self, text: bytes) -> bytes:
         return self._compressor.compress(text, ZstdCompressor.FLUSH_FRAME)
 
     def _end_early(self, wire: KeptWire) -> None:

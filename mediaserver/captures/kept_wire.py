@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from sys import getsizeof
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -12,11 +14,10 @@ from mediaserver.captures.capture_lines import (
     CAPTURE_FULL,
     ENCODED,
     CaptureHead,
-    decode_lines,
+    Side,
     encode_decision,
     encode_head,
     encode_line,
-    encoded,
 )
 from mediaserver.captures.wire_redaction import WireRedaction
 
@@ -25,15 +26,21 @@ MESSAGES_LOST: Final = "messages lost"
 """The decision in a capture whose disk was too slow; it has their ``count``."""
 
 
-_LINE_BREAK: Final = 10
+# Where a message went, as it is written.
+_FROM: Final = b"<"
+_TO: Final = b">"
+_DECIDED: Final = b"!"
+_BINARY: Final = b"< binary"
+
+Noted: TypeAlias = list[Any]
+"""Messages, as three elements each: when it passed, on the call's clock; where it went; itself."""
 
 
 class KeptWire:
     """Notes each message of a call until it is written: a `CallFollower`.
 
-    A message becomes a line at once, at the end of the text that waits: so nothing is kept of it
-    but that, and nothing is done for each message once more. The text is compressed, and what must
-    not be kept is taken out, in another thread.
+    The event loop only notes when a message passed, and which. Another thread makes lines of what
+    was noted, and takes out what must not be kept.
 
     Args:
         head: describes the call.
@@ -42,14 +49,25 @@ class KeptWire:
 
     """
 
-    __slots__ = ("_began", "_clock", "_lost", "_redaction", "_text", "ended", "full", "head")
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_has_binary",
+        "_lost",
+        "_noted",
+        "_redaction",
+        "ended",
+        "full",
+        "head",
+    )
 
     def __init__(self, head: CaptureHead, clock: Clock, redaction: WireRedaction) -> None:
         self.head = redaction.head(head)
         self._clock = clock
         self._redaction = redaction
         self._began = clock()
-        self._text = bytearray()
+        self._noted: Noted = []
+        self._has_binary = False
         self._lost = 0
         self.full = False
         """Whether messages are only counted: too many wait to be written, or nothing follows."""
@@ -67,26 +85,25 @@ class KeptWire:
         if self.full:
             self._lost += 1
             return
-        if isinstance(message, str):
-            message = message.encode()
-        if _LINE_BREAK in message or message[:1] == ENCODED:
-            message = encoded(message)
-        self._text += b"%.6f < %s\n" % (self._clock() - self._began, message)
+        if type(message) is not bytes:
+            message = message.encode() if isinstance(message, str) else bytes(message)
+        # One list without tuples: they would stay alive, and the garbage collector look at each.
+        self._noted.extend((self._clock(), _FROM, message))
 
     def received_binary(self, message: bytes) -> None:
         """Note a binary message of the carrier's."""
         if self.full:
             self._lost += 1
         else:
-            at = self._clock() - self._began
-            self._text += encode_line(at, "<", message, binary=True)
+            self._has_binary = True
+            self._noted.extend((self._clock(), _BINARY, message))
 
     def sent(self, message: bytes) -> None:
         """Note a message to the carrier, which is JSON in one line."""
         if self.full:
             self._lost += 1
         else:
-            self._text += b"%.6f > %s\n" % (self._clock() - self._began, message)
+            self._noted.extend((self._clock(), _TO, message))
 
     def decided(self, what: str, /, **details: object) -> None:
         """Note a decision."""
@@ -105,20 +122,20 @@ class KeptWire:
         self._decide(CAPTURE_ENDED, reason=reason, seconds=round(self._clock() - self._began, 6))
         self.ended = self.full = True
 
-    # Where the text is taken.
+    # Where it is taken.
 
     @property
     def waiting(self) -> int:
-        """Bytes of text that wait to be written."""
-        return len(self._text)
+        """Bytes of memory that messages take until they are written."""
+        return sum(map(getsizeof, self._noted))
 
-    def take(self) -> bytearray:
-        """Take the text that waits, and note messages again if there were too many."""
-        text, self._text = self._text, bytearray()
+    def take(self) -> Noted:
+        """Take what waits, and note messages again if there were too many."""
+        noted, self._noted = self._noted, []
         if not self.ended:
             self.full = False
             self._tell_lost()
-        return text
+        return noted
 
     def _tell_lost(self) -> None:
         lost, self._lost = self._lost, 0
@@ -126,8 +143,7 @@ class KeptWire:
             self._decide(MESSAGES_LOST, count=lost)
 
     def _decide(self, what: str, /, **details: object) -> None:
-        message = encode_decision(what, details)
-        self._text += b"%.6f ! %s\n" % (self._clock() - self._began, message)
+        self._noted.extend((self._clock(), _DECIDED, encode_decision(what, details)))
 
     def first_line(self) -> bytes:
         """Return the line that describes the call."""
@@ -138,12 +154,32 @@ class KeptWire:
         at = self._clock() - self._began
         return encode_line(at, "!", encode_decision(CAPTURE_FULL, {}))
 
-    def redacted(self, text: bytes | bytearray) -> bytes | bytearray:
-        """Return text that was taken without what must not be kept."""
-        if not self._redaction:
-            return text
-        redact = self._redaction.message
+    def lines(self, noted: Noted) -> bytes:
+        """Return the lines of what was taken, without what must not be kept."""
+        began, redact = self._began, self._redaction.message
+        # One look at all messages costs less than one at each.
+        looked_at = b"".join(noted[2::3])
+        is_usual = not self._has_binary and b"\n" not in looked_at and ENCODED not in looked_at
+        if is_usual and not self._redaction:
+            return b"".join(
+                [b"%.6f %b %b\n" % (at - began, to, message) for at, to, message in _each(noted)]
+            )
         return b"".join(
-            encode_line(line.at, line.side, redact(line.side, line.message), binary=line.binary)
-            for line in decode_lines(bytes(text))
+            encode_line(at - began, side, redact(side, message), binary=to is _BINARY)
+            for at, to, message in _each(noted)
+            for side in [_SIDES[to]]
         )
+
+
+_SIDES: Final[Mapping[bytes, Side]] = {_FROM: "<", _BINARY: "<", _TO: ">", _DECIDED: "!"}
+
+
+def _each(noted: Noted) -> Iterator[tuple[float, bytes, bytes]]:
+    """Return the messages one by one."""
+    elements = iter(noted)
+    return zip(elements, elements, elements, strict=True)
+
+
+def bytes_of(noted: Noted) -> int:
+    """Return how many bytes of messages were noted."""
+    return sum(map(len, noted[2::3]))
