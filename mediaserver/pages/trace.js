@@ -17,9 +17,12 @@ const RECENT = 20;
 /** Seconds: a stream lasts a day at most. */
 const LONGEST = 100_000;
 
+/** Seconds: if an event loop stands still for longer, callers hear gaps. */
+const BLOCKED = 0.1;
+
 /** What is a number in every line that has it, and the greatest. */
 const NUMBERS = new Map([
-  ...["at", "heard_at", "heard_in", "seconds"].map((name) => [name, LONGEST]),
+  ...["at", "heard_at", "heard_in", "seconds", "loop_lag"].map((name) => [name, LONGEST]),
   ...["end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard"].map((name) => [name, LONGEST]),
   ...["times", "number"].map((name) => [name, 1000 * LONGEST]),
   ["timestamp", Number.MAX_SAFE_INTEGER], // milliseconds, since any time: Plivo counts from 1970
@@ -374,6 +377,12 @@ export class Trace {
     this._happens(this.now, "The connection to the server broke off: what happened until it was back is not shown.", true);
   }
 
+  _media(line, at) {
+    if (line.loop_lag > BLOCKED) {
+      this._happens(at, `The event loop stood still for ${line.loop_lag.toFixed(2)} s: something blocks it. The server's log says what.`, true);
+    }
+  }
+
   _noAnswer(line, at) {
     this._happens(at, "The process of the call does not answer: something blocks its event loop.", true);
   }
@@ -438,6 +447,7 @@ const TAKES = new Map(Object.entries({
   "connection lost": "_lost",
   "reconnected": "_reconnected",
   "lines missed": "_missed",
+  "media": "_media",
   "no answer": "_noAnswer",
   "vad": "_probability",
   "pauses": "_pauses",

@@ -449,6 +449,14 @@ def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: Fake
     page.get_by_text("1 fault of the audio", exact=True).wait_for()
 
 
+def test_an_event_loop_that_stood_still_is_shown(opened: Opened, server: FakeServer) -> None:
+    lags = [line(each, "media", loop_lag=lag) for each, lag in ((1.0, 0.02), (2.0, 0.75))]
+    server.call("c1", START, *lags)
+    page = opened("#live/c1")
+    page.get_by_text("The event loop stood still for 0.75 s").wait_for()
+    assert page.locator("#happened li").count() == 1
+
+
 def test_why_the_handler_failed_is_shown(opened: Opened, server: FakeServer) -> None:
     words = "my_agent.py:12: ValueError: there is no clip"
     for call, told in (("c1", words), ("c2", "…")):

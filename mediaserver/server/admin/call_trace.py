@@ -132,7 +132,7 @@ class CallTrace:
         clock: the call's clock.
         began: when the stream started, on that clock; the lines' times count from then.
         personal_data: whether lines have what was said, pressed and sent along.
-        lag: returns the present lag of the event loop, in seconds.
+        lag: returns the longest lag of the event loop since a time on that clock, in seconds.
 
     Attributes:
         ended: whether the stream has ended, so that no line follows.
@@ -147,7 +147,7 @@ class CallTrace:
         clock: Clock,
         began: float,
         personal_data: bool = False,
-        lag: Callable[[], float] = lambda: 0.0,
+        lag: Callable[[float], float] = lambda since: 0.0,
     ) -> None:
         self._session = session
         self._clock = clock
@@ -357,7 +357,7 @@ class CallTrace:
                 received=self._frames_in,
                 sent=self._frames_out,
                 unheard=0.0 if playout is None else round(playout.unheard, 3),
-                loop_lag=round(self._lag(), 4),
+                loop_lag=round(self._lag(self._summed_up), 4),
             )
             self._note_loudness()
             self._frames_in = self._frames_out = 0

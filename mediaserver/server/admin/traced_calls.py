@@ -151,7 +151,7 @@ class TracedCalls:
                 clock=runtime.clock,
                 began=call.started_at,
                 personal_data=runtime.settings.admin_personal_data,
-                lag=lambda: runtime.counters.loop_lag,
+                lag=runtime.counters.lag_peaks.since,
             )
             session.follow(trace)
         followed = self._followed[name] = _Followed(trace, runtime.clock())

@@ -48,7 +48,7 @@ class Traced:
             counters=self.counters, started=SimpleNamespace(format=MULAW_8K, playout=playout)
         )
         self.trace = CallTrace(
-            session, clock=lambda: self.now, began=100.0, lag=lambda: 0.03, **settings
+            session, clock=lambda: self.now, began=100.0, lag=lambda since: 0.03, **settings
         )
 
     def lines(self, *, audio: bool = False) -> list[dict[str, Any]]:

@@ -87,6 +87,26 @@ async def test_the_last_lines_can_be_read_after_the_end(follow: Callable[..., An
     assert last.traced.ended
 
 
+async def test_each_second_has_its_longest_lag_of_the_event_loop(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime = await start_runtime(Route(hold))
+    live, directory = Live(runtime), OwnCalls(runtime, FakeControl())
+    await read(directory)
+    told: list[float] = []
+    for lag in (0.0, 0.75, 0.0):
+        await asyncio.sleep(0.5)
+        for each in (lag, 0.01):
+            runtime.counters.lag_peaks.add(runtime.clock(), each)
+        await asyncio.sleep(0.6)
+        live.call.session.receive(AUDIO)
+        traced = (await read(directory, after=0)).traced
+        assert traced is not None
+        (*_, media) = (line for line in map(json.loads, traced.lines) if line["what"] == "media")
+        told.append(media["loop_lag"])
+    assert told == [0.01, 0.75, 0.01]
+
+
 @pytest.mark.parametrize("all_calls", [False, True])
 async def test_the_next_stream_of_a_call_is_followed_by_the_same_name(
     start_runtime: Callable[..., Any], all_calls: bool
