@@ -54,7 +54,7 @@ def write_test(
     module, _, name = handler.partition(":")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists():
-        shutil.copyfile(capture, copy)
+        shutil.copy(capture, copy)  # with its mode: it is for its owner alone
     text = _TEST.format(
         title=title.replace('"', "'").replace("\\", "/"),
         module=module,

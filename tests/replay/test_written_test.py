@@ -1,3 +1,4 @@
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ def test_two_tests_may_be_made_of_one_capture(tmp_path: Path, capture: Path) -> 
     paths = [tmp_path / f"test_{name}.py" for name in ("one", "other")]
     copies = {write_test(path, capture, "mediaserver.agents:Echo", title="a") for path in paths}
     assert copies == {tmp_path / capture.name}
+
+
+def test_the_copy_of_a_capture_can_be_read_by_nobody_else(tmp_path: Path, capture: Path) -> None:
+    copy = write_test(tmp_path / "test_a.py", capture, "mediaserver.agents:Echo", title="a")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
 def test_a_capture_beside_the_test_stays_where_it_is(capture: Path) -> None:
