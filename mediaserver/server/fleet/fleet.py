@@ -17,6 +17,7 @@ from websockets.frames import CloseCode
 from mediaserver.plivo.callbacks import CallbackError
 from mediaserver.server.admin.commands import CallFilter, Delivery
 from mediaserver.server.admin.directory import Directory
+from mediaserver.server.fleet.background import doing
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import (
@@ -134,24 +135,20 @@ class Fleet:
     @contextlib.asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Belong to the fleet within the block. Redis need not answer."""
-        tasks = [
-            asyncio.create_task(work, name=f"fleet {name}")
-            for name, work in (
-                ("beats", self._beat_again()),
-                ("mail", self.mail.listen()),
-                ("requests", self._do_later()),
-                ("streams", self._keep_again()),
-            )
-        ]
         try:
-            yield
+            async with doing(
+                beats=self._beat_again(),
+                mail=self.mail.listen(),
+                requests=self._do_later(),
+                streams=self._keep_again(),
+            ):
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LEAVE_SECONDS):
+                            await self.caught_up()
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self.caught_up()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
             with contextlib.suppress(FleetUnavailableError):
                 await self.store.leave()
             await self.store.close()

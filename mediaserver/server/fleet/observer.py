@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+from mediaserver.server.fleet.background import doing
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import Mail, MailRequest
@@ -42,16 +43,10 @@ class FleetObserver:
     @contextlib.asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Follow the fleet within the block. Redis need not answer."""
-        tasks = [
-            asyncio.create_task(self.mail.listen(), name="fleet mail"),
-            asyncio.create_task(self._look_again(), name="fleet members"),
-        ]
         try:
-            yield
+            async with doing(mail=self.mail.listen(), members=self._look_again()):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
             await self.store.close()
 
     async def look(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from mediaserver.server.admin.commands import CallFilter
 from mediaserver.server.fleet import mail as mail_module
+from mediaserver.server.fleet.background import doing
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, NotDeliveredError
@@ -33,13 +34,7 @@ async def open_mail(private_redis: Any, _patient: None) -> AsyncIterator[Any]:
             store = FleetStore(private_redis.url, channel, FleetKeys(), breaker, seconds=10.0)
             stack.push_async_callback(store.close)
             mail = Mail(store, [channel], work)
-            task = asyncio.create_task(mail.listen())
-
-            async def stop() -> None:
-                task.cancel()
-                await asyncio.wait([task])
-
-            stack.push_async_callback(stop)
+            await stack.enter_async_context(doing(mail=mail.listen()))
             async with asyncio.timeout(30):
                 await mail.listens.wait()
             return mail
