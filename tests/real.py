@@ -19,6 +19,7 @@ for every test that uses it. A test that has never run counts as real.
 from __future__ import annotations
 
 import asyncio
+import copy
 import sys
 import threading
 import time
@@ -74,7 +75,9 @@ class Observer:
             if reasons:
                 item.add_marker(pytest.mark.real(*reasons))
         yield
-        items *= config.getoption("rounds")
+        first = list(items)
+        for _ in range(config.getoption("rounds") - 1):
+            items.extend(_again(item) for item in first)
 
     def pytest_collection_finish(self) -> None:
         """Begin to hear of events: to import the tests makes hundreds of thousands of them."""
@@ -129,6 +132,14 @@ class Observer:
         """Keep what was learnt for the next run."""
         if not self._is_worker and self._cache:
             self._cache.set(_CACHE, self._known)
+
+
+def _again(item: pytest.Item) -> pytest.Item:
+    """Return the same test as another item: one that follows itself would not be set up again."""
+    again = copy.copy(item)
+    if isinstance(again, pytest.Function):
+        again._initrequest()  # noqa: SLF001 - as pytest does for each item that it makes
+    return again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -30,12 +30,16 @@ def in_virtual_time(
     monkeypatch.setattr(command, "_call", lambda scene, console: (moments, report))
 
 
-JUDGE_THE_MACHINE = {
-    "replies come soon",
-    "the interruption silences it",
-    "the agent's audio has no gaps",
+ON_ANY_MACHINE = {
+    "the request is understood",
+    "the change is understood",
+    "the goodbye is understood",
+    "a tool is used",
+    "no service fails",
+    "the phone has no objections",
+    "the agent hangs up within 60 s",
 }
-"""The checks that a busy machine fails, with a call in real time."""
+"""The checks that do not judge the machine as well. A busy one leaves gaps, and is late."""
 
 
 def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -43,9 +47,9 @@ def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[
     status = run(output, as_json=True)
     printed, told = capfd.readouterr()
     document = json.loads(printed)
-    failed = {check["name"] for check in document["checks"] if not check["passed"]}
-    assert failed <= JUDGE_THE_MACHINE, told
-    assert (status, document["passed"]) == ((1, False) if failed else (0, True))
+    passed = {check["name"]: check["passed"] for check in document["checks"]}
+    assert all(passed[name] for name in ON_ANY_MACHINE), told
+    assert (status, document["passed"]) == ((0, True) if all(passed.values()) else (1, False))
     assert document == json.loads((output / "report.json").read_text("utf-8"))
     assert [turn["caller"] for turn in document["turns"]][1:3] == [REQUEST, CHANGE]
     assert f'understands: "{CHANGE}"' in told
