@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -43,6 +44,12 @@ CLOSE_TIMEOUT = 5.0
 """Seconds within which a peer must answer a close frame."""
 
 _FAILED = "the handler failed"
+
+_MOST_RAISED = 5
+"""Exceptions of a group that followers are told."""
+
+_LONGEST_WORDS = 2_000
+"""Characters of what they say."""
 
 _NO_PLACE = "all nodes together have reached their limit of calls:"
 
@@ -569,11 +576,11 @@ class ServerCall:
         """Count, log and tell what the handler has raised."""
         self._runtime.handler_failed(error, **self._ids())
         if self.session.followers:
-            raised = list(leaves(error))
+            raised = list(islice(leaves(error), _MOST_RAISED))
             # What it says may quote the caller.
             words = "\n".join(line for each in raised for line in error_lines(each))
             kinds = ", ".join(type(each).__name__ for each in raised)
-            self.session.decided("handler failed", failure=kinds, words=words)
+            self.session.decided("handler failed", failure=kinds, words=words[:_LONGEST_WORDS])
 
     def _leave(self) -> None:
         stream, runtime, session = self.stream, self._runtime, self.session
