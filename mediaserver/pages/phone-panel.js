@@ -24,6 +24,7 @@ export class PhonePanel {
     this._opening = false; // whether the browser may ask for the microphone
     this._words = "";
     this._held = false;
+    this._title = document.title;
     this._own = ""; // how the server names this side of the call
     byId("path-field").hidden = !paths.length;
     byId("path").value = paths[0] ?? "";
@@ -143,6 +144,7 @@ export class PhonePanel {
     const up = this._opening ? "Opening the microphone: allow it if the browser asks" : this._words || "Ready";
     const words = this._connected ? up : "Not connected";
     if (place.textContent !== words) place.textContent = words; // a screen reader reads each change
+    document.title = state === "incoming" ? `☎ ${words}` : this._title; // for who looks at another tab
     place.dataset.state = this._connected ? (this._held ? "held" : state) : "away";
     for (const id of ["dial", "call-me"]) {
       byId(id).hidden = !idle;

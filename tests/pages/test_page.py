@@ -132,9 +132,11 @@ def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
     assert server.asked == [asked]
     server.ring(what="incoming", call="c1", **{"from": "+14155550199", "to": "+14155550100"})
     page.get_by_text("+14155550199 is calling").wait_for()
+    assert page.title() == "☎ +14155550199 is calling"
     page.get_by_role("button", name="Answer").click()
     server.ring(what="answered", call="c1")
     page.get_by_text("In a call").wait_for()
+    assert page.title().startswith("my_agent:Agent")
     page.get_by_role("button", name="Mute").click()
     assert page.get_by_role("button", name="Mute").get_attribute("aria-pressed") == "true"
     assert page.evaluate(LOUDEST) == 0
