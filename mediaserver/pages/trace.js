@@ -291,11 +291,11 @@ export class Trace {
   }
 
   _toolBegins(line, at) {
-    this.tools.push({ at, name: line.tool, asked: shown(line.words), result: null, error: false, until: null });
+    this.tools.push({ at, name: line.tool, id: line.id, asked: shown(line.words), result: null, error: false, until: null });
   }
 
   _toolEnds(line, at) {
-    const tool = this.tools.find((each) => each.name === line.tool && each.until === null);
+    const tool = this.tools.find((each) => each.name === line.tool && each.id === line.id && each.until === null);
     if (tool) Object.assign(tool, { until: at, result: shown(line.words), error: Boolean(line.error) });
   }
 

@@ -110,6 +110,20 @@ def test_after_a_turn_the_agents_memory_says_what_was_heard(traced: Callable[...
     assert traced(lines, "trace.said[0].interrupted") is True
 
 
+def test_a_result_is_that_of_the_use_of_a_tool_that_it_belongs_to(
+    traced: Callable[..., Any],
+) -> None:
+    lines = [
+        START,
+        line(1.0, "tool begins", tool="in_stock", id="1", words="tea"),
+        line(1.1, "tool begins", tool="in_stock", id="2", words="milk"),
+        line(1.5, "tool ends", tool="in_stock", id="2", error=False, words="3"),
+        line(2.0, "tool ends", tool="in_stock", id="1", error=False, words="12"),
+    ]
+    script = "trace.tools.map(({ asked, result, until }) => [asked, result, until])"
+    assert traced(lines, script) == [["tea", "12", 2.0], ["milk", "3", 1.5]]
+
+
 def test_pieces_of_a_word_are_joined_and_texts_are_parted(traced: Callable[..., Any]) -> None:
     pieces = ["Hel", "lo.", "How", " are", " you?"]
     lines = [START, *(line(1.0, "says", words=piece) for piece in pieces)]

@@ -682,15 +682,20 @@ class Agent(Configured, Handler, ABC):
         """
         step = reply.begin_step("tool", call.name, self.stream.clock())
         step.arguments = call.arguments
-        self.stream.decided("tool begins", tool=call.name, words=call.arguments)
+        # A tool may be used several times at once.
+        told = {"tool": call.name, "id": call.id}
+        self.stream.decided("tool begins", **told, words=call.arguments)
         using = _using.set(reply)
         try:
             with step.running(self.stream.clock):
                 result = await (self.toolbox if of is None else of).use(call)
+        except BaseException:
+            self.stream.decided("tool ends", **told, error="cancelled", words="it was given up")
+            raise
         finally:
             _using.reset(using)
         step.result, step.error = result.text, result.error
-        self.stream.decided("tool ends", tool=call.name, error=result.error, words=result.text)
+        self.stream.decided("tool ends", **told, error=result.error, words=result.text)
         return result
 
     def repeated(self, reply: Reply, calls: Sequence[ToolCall]) -> ToolCall | None:

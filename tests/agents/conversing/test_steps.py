@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -77,6 +78,32 @@ def test_a_turn_tells_what_was_done_for_it() -> None:
     assert spoken.usage.characters == turn.usage.characters
     assert spoken.began < spoken.first == pytest.approx(turn.audio_sent, abs=0.05)
     assert all(step.error is None for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("takes", "told"), [(0.1, (None, "nine")), (60.0, ("cancelled", "given up"))]
+)
+def test_followers_are_told_of_each_use_of_a_tool(
+    monkeypatch: pytest.MonkeyPatch, takes: float, told: tuple[str | None, str]
+) -> None:
+    decisions: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Stream, "decided", lambda _, what, **how: decisions.append((what, how)))
+
+    async def look_up(item: str) -> str:
+        """Look something up."""
+        await asyncio.sleep(takes)
+        return "nine euros"
+
+    converse(
+        caller(1.0, voice(1.0), 8.0),
+        hears=["How much is it?"],
+        answers=[ToolCall("1", "look_up", '{"item": "tea"}'), "It is nine euros."],
+        tools=[look_up],
+    )
+    begins, ends = (how for what, how in decisions if what in ("tool begins", "tool ends"))
+    assert begins == {"tool": "look_up", "id": "1", "words": '{"item": "tea"}'}
+    assert (ends["tool"], ends["id"], ends["error"]) == ("look_up", "1", told[0])
+    assert told[1] in ends["words"]
 
 
 def test_a_turn_tells_which_tool_and_which_service_failed(
