@@ -525,11 +525,15 @@ def test_a_page_that_nobody_sees_takes_no_connection_of_the_others(
     assert server.watching == 1
 
 
-def test_an_error_of_the_phone_is_shown(opened: Opened, server: FakeServer) -> None:
+def test_an_error_of_the_phone_is_shown_until_the_next_call(
+    opened: Opened, server: FakeServer
+) -> None:
     page = opened()
     page.get_by_text("Ready", exact=True).wait_for()
     server.ring(what="error", error="+0 is no number: write +14155550100")
     page.get_by_role("alert").filter(has_text="+0 is no number").wait_for()
+    page.get_by_role("button", name="Call", exact=True).click()
+    page.locator("#phone-problem").wait_for(state="hidden")
 
 
 def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -> None:
@@ -806,6 +810,23 @@ def test_a_call_that_is_gone_is_said_so(opened: Opened, server: FakeServer) -> N
     page.locator("#view").wait_for()
     server.end("c1")
     page.get_by_text("the server tells no more").wait_for()
+
+
+def test_a_screen_reader_is_told_what_is_said_once_it_is_final(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.call("c1", START, line(1.0, "hears", words="do you"))
+    page = opened("#live/c1")
+    announced = page.locator("#words-announced")
+    page.get_by_text("do you", exact=True).wait_for()
+    assert announced.inner_text() == ""
+    server.tell("c1", line(2.0, "understood", words="Do you have tea?"))
+    announced.get_by_text("Caller: Do you have tea?", exact=True).wait_for()
+    server.tell(
+        "c1", line(2.5, "reply begins", turn=1), line(2.5, "says", words="Yes, twelve kinds."),
+        line(3.5, "turn", number=1, interrupted=True, words=["Do you have tea?", "Yes, twelve"]),
+    )  # fmt: skip
+    announced.get_by_text("Agent: Yes, twelve", exact=True).wait_for()
 
 
 def test_everything_can_be_done_by_keyboard(opened: Opened, server: FakeServer) -> None:

@@ -110,6 +110,17 @@ def test_after_a_turn_the_agents_memory_says_what_was_heard(traced: Callable[...
     assert traced(lines, "trace.said[0].interrupted") is True
 
 
+def test_words_that_the_agent_drops_are_taken_for_noise(traced: Callable[..., Any]) -> None:
+    lines = [
+        START,
+        line(1.0, "caller speaks", over_agent=True),
+        line(2.0, "understood", dropped=True, words="mhm"),
+        line(3.0, "understood", dropped=False, words="Yes."),
+    ]
+    script = "trace.said.map(({ words, noise }) => [words, noise])"
+    assert traced(lines, script) == [["mhm", True], ["Yes.", False]]
+
+
 def test_a_result_is_that_of_the_use_of_a_tool_that_it_belongs_to(
     traced: Callable[..., Any],
 ) -> None:
