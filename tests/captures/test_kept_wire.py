@@ -48,7 +48,7 @@ def test_messages_and_decisions_are_kept_with_their_times(clock: Clock) -> None:
     assert lines(wire) == []
 
 
-@pytest.mark.parametrize("message", [b"{\n}", b"~e30=", b"one\ntwo\r\n", b"~", b"\r"])
+@pytest.mark.parametrize("message", [b"{\n}", b"~e30=", b"one\ntwo\r\n", b"~", b"\r", b'{"a":"~"}'])
 def test_a_message_of_several_lines_or_like_base64_is_kept_as_it_was(
     clock: Clock, message: bytes
 ) -> None:
