@@ -404,6 +404,7 @@ def test_calls_that_are_left_leave_the_one_that_is_shown_alone(
     server.call("c3", START, live=False, captured=True, cause="loads for long")
     server.goes_on("c3")
     page = opened("#live/c1")
+    page.wait_for_function("() => globalThis.mediaserverView")
     page.evaluate(
         "() => { let over = 0; mediaserverView._ended = () => (globalThis.over = ++over); }"
     )
