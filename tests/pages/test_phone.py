@@ -1,4 +1,4 @@
-"""Microphone and speaker of the browser, where there is none, or none that may be used."""
+"""What the page does where the browser has no microphone or speaker, or may not use them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -590,7 +590,7 @@ async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(
 
 
 async def answer_pings(link: Link, *seconds: float) -> None:
-    """Answer a ping after each of so many seconds, and wait for the next ping."""
+    """Answer one ping after each of these delays, and wait for the next ping."""
     for after in seconds:
         count = len(link.pings)
         sent, payload = link.pings[-1]

@@ -212,6 +212,6 @@ def _decision(line: CapturedLine) -> tuple[str, dict[str, Any]]:
 def _format(head: CaptureHead, start: Start | None) -> AudioFormat:
     if start is not None and start.media_format is not None:
         return start.media_format
-    with suppress(AudioError):  # A capture that was changed may name what is none.
+    with suppress(AudioError):  # Somebody may have changed the capture.
         return AudioFormat.parse(str(head.settings.get(_SETTING)))
     return Settings.model_construct().default_format

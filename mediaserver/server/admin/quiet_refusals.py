@@ -1,7 +1,8 @@
 """Sends the page what it is refused as an answer that is no error to its browser.
 
-A browser writes each answer with a status from 400 on to its console, as an error of the page. But
-a call that is over, or one more call than can be followed, is none: the page tells it to its user.
+A browser writes each answer with a status from 400 on to its console, as an error of the page. A
+call that is over, or one more call than can be followed, is no error of the page, which tells it to
+its user.
 """
 
 from __future__ import annotations

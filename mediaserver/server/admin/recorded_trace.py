@@ -14,6 +14,7 @@ import msgspec
 
 from mediaserver.call.follower import STREAM_ENDED
 from mediaserver.call.turn import STAGES
+from mediaserver.captures.capture_lines import UNREADABLE
 from mediaserver.protocol.errors import without_quote
 from mediaserver.server.admin.call_trace import HIDDEN_WORDS
 
@@ -58,7 +59,7 @@ def transcript_lines(path: str | None) -> Iterator[dict[str, Any]]:
         for text in file.read(_LONGEST_TRANSCRIPT).split(b"\n"):
             try:
                 said = msgspec.json.decode(text, type=_Said)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 continue
             if said.track == "outbound":
                 line = {"at": said.start, "words": said.text}

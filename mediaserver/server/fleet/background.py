@@ -17,7 +17,7 @@ async def doing(**works: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
 
     At the end of the block each task is cancelled, again and again until it ends. redis-py sends
     with `asyncio.wait_for`, and on Python 3.11 that loses a cancellation which comes just as it
-    succeeds (python/cpython issue 81839): the work would go on for ever.
+    succeeds (python/cpython issue 86296): the work would go on for ever.
     """
     tasks = {asyncio.create_task(work, name=f"fleet {name}") for name, work in works.items()}
     try:
