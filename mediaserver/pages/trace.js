@@ -65,7 +65,7 @@ export async function* readLines(body) {
       try {
         read = JSON.parse(line);
       } catch {
-        // It is none of a server's.
+        // No server writes such a line.
       }
       yield read instanceof Object ? read : { what: "unreadable line", bytes: line.length };
     }
