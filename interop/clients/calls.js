@@ -24,6 +24,19 @@ async function attempt(name, request) {
   return results[name].ok;
 }
 
+// The record of a call is there once the call has ended.
+async function ended() {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    try {
+      return await calls.get(call);
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
 async function main() {
   const from = "+14155550100";
   await attempt("getLiveCall", () => calls.getLiveCall(call));
@@ -38,8 +51,7 @@ async function main() {
   await attempt("stopRecording", () => calls.stopRecording(call, {}));
   await attempt("transfer", () => calls.transfer(call, { legs: "aleg", alegUrl: answer }));
   await attempt("hangup", () => calls.hangup(call));
-  await new Promise((done) => setTimeout(done, 1000));
-  await attempt("get", () => calls.get(call));
+  await attempt("get", () => ended());
   await attempt("list", () => calls.list({ limit: 5, offset: 0 }));
   // Rings and is never answered.
   const other = await attempt("create", () =>

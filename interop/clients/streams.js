@@ -27,15 +27,26 @@ async function attempt(name, request) {
   return results[name].ok;
 }
 
+// A stream that is stopped while it connects never starts: the server gets no `start` event.
+async function started(id) {
+  const deadline = Date.now() + 20_000;
+  while ((await client.calls.getStream(call, id)).status !== "started") {
+    if (Date.now() > deadline) throw new Error(`stream ${id} did not start within 20 s`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 async function main() {
   const options = { bidirectional: true, contentType: "audio/x-mulaw;rate=8000", streamTimeout: 60 };
   const first = await attempt("stream", () => client.calls.stream(call, service, { ...options }));
+  await attempt("started", () => started(first?.streamId));
   await attempt("again", () => client.calls.stream(call, service, { ...options }));
   await attempt("getStream", () => client.calls.getStream(call, first?.streamId));
   await attempt("getAllStream", () => client.calls.getAllStream(call));
   await attempt("stopStream", () => client.calls.stopStream(call, first?.streamId));
   await attempt("stopped", () => client.calls.getStream(call, first?.streamId));
-  await attempt("second", () => client.calls.stream(call, service, { ...options }));
+  const second = await attempt("second", () => client.calls.stream(call, service, { ...options }));
+  await attempt("secondStarted", () => started(second?.streamId));
   await attempt("stopAllStream", () => client.calls.stopAllStream(call));
   await attempt("all", () => client.calls.getAllStream(call));
   await attempt("unknown", () => client.calls.getStream(call, nobody));
