@@ -126,7 +126,7 @@ class Benchmark:
                 converse(watched)
                 hang_up(watched)
                 shown = shown_call(watched)
-                heard = heard_call(watched, shown.call)
+                heard = heard_call(watched, shown)
                 watched.close()
                 try:
                     found.append(difference(shown, heard, voice, within=_CUT_WITHIN))

@@ -48,6 +48,9 @@ _MARGIN = 0.2
 _LAST = 0.05
 """Seconds by which the last sound may be heard later than the phone says that a spell ended."""
 
+_GRID = 0.02
+"""Seconds by which it may be heard later than audio was dropped: a frame is played to its end."""
+
 _LONGEST = 120.0
 """Seconds that a conversation may take; on a machine that keeps up it is over after 20."""
 
@@ -98,6 +101,7 @@ class ShownCall:
         cuts: when the caller heard nothing more because the agent had fallen silent.
         interruptions: how many barge-ins there were.
         gaps: of the audio, which the page tells: those that the phone measured.
+        phone_later: seconds by which the phone counts from later than the page, as the page says.
         sound: what the caller heard, in the recording that the page offers, and its rate.
 
     """
@@ -108,12 +112,13 @@ class ShownCall:
     cuts: tuple[float, ...]
     interruptions: int
     gaps: int
+    phone_later: float
     sound: tuple[Samples, int]
 
 
 @dataclass(frozen=True)
 class HeardCall:
-    """What the phone says of the same call; times are seconds since its stream started.
+    """What the phone says of the same call; times are those of the page.
 
     Attributes:
         spells: when the agent was heard.
@@ -212,7 +217,8 @@ def shown_call(watched: WatchedPage) -> ShownCall:
             const bytes = new Uint8Array(await recording.arrayBuffer());
             let text = "";
             for (const byte of bytes) text += String.fromCharCode(byte);
-            return { id, agents, marks: trace.marks, wire: trace.wire, recording: btoa(text) };
+            const { marks, wire } = trace;
+            return { id, agents, marks, wire, later: mediaserverView.phoneLater, recording: btoa(text) };
         }"""
     )
     wire = read["wire"]
@@ -247,17 +253,19 @@ def shown_call(watched: WatchedPage) -> ShownCall:
         cuts=tuple(line["heard_at"] for line in wire if line["what"] == "audio cut"),
         interruptions=sum(mark["text"] == "barge-in" for mark in read["marks"]),
         gaps=sum(mark["kind"] == "gap" for mark in read["marks"]),
+        phone_later=read["later"],
         sound=sound,
     )
 
 
-def heard_call(watched: WatchedPage, call: str) -> HeardCall:
-    """Return what the phone measured in the call that is over."""
-    (told,) = watched.line.measured(call, "heard")
+def heard_call(watched: WatchedPage, shown: ShownCall) -> HeardCall:
+    """Return what the phone measured in the call that is over and that the page shows."""
+    (told,) = watched.line.measured(shown.call, "heard")
+    later = shown.phone_later
     return HeardCall(
-        spells=tuple((begin, end) for begin, end in told["spells"]),
-        clears=tuple((at, seconds) for at, seconds in told["clears"]),
-        gaps=tuple((at, seconds) for at, seconds in told["gaps"]),
+        spells=tuple((begin + later, end + later) for begin, end in told["spells"]),
+        clears=tuple((at + later, seconds) for at, seconds in told["clears"]),
+        gaps=tuple((at + later, seconds) for at, seconds in told["gaps"]),
         audio=watched.line.audio,
     )
 
@@ -295,7 +303,9 @@ def difference(
         since, until = reply.at - _MARGIN, following[0].at + _MARGIN if following else np.inf
         # A clip that is cut where it is silent does not show by itself where that was.
         ends = [end for begin, end in heard.spells if since < begin < until - 2 * _MARGIN]
-        until = min(until, max(ends, default=until) + _LAST)
+        end = max(ends, default=until)
+        cuts = [at + _GRID for at, _ in heard.clears if abs(at - end) < _LAST]
+        until = min(until, end + _LAST, *cuts)
         begins = shift([each for each in told if since < each < until], got)
         if begins is None:
             raise AudioMissedError(f"the page did not get what its phone heard after {since:.1f} s")

@@ -14,7 +14,8 @@ class MeasuredCall:
     """Passes on each entry of a call's diary as it is made, and at the end what was heard.
 
     Times are seconds: `call_at` since the call was placed, all others since the stream started,
-    which is when its `start` was sent, as for the server.
+    which is when its `start` was sent. The server counts from when it reads that `start`, and on a
+    busy machine that is later; so `started_at`, in Unix time, comes with the opening of a stream.
 
     Args:
         call: The call; what has happened in it already is passed on at once.
@@ -36,7 +37,7 @@ class MeasuredCall:
     def _pass_on(self, entry: TimelineEntry) -> None:
         if entry.kind == "stream_opened" and (stream := self._call.streams.active) is not None:
             self._stream = stream
-            # It is told when `start` has been sent, from which the server counts.
+            # It is told when `start` has been sent.
             self._started, self._earlier = entry.time, stream.media.seconds
         message: dict[str, Any] = {
             "what": "measured",
@@ -49,6 +50,8 @@ class MeasuredCall:
         if stream is not None:
             message["at"] = round(entry.time - self._started, 4)
             message["stream"] = stream.record.stream_id
+        if entry.kind == "stream_opened":
+            message["started_at"] = round(self._call.diary.began + entry.time, 4)
         self._tell(message)
         if entry.kind == "stream_ended" and stream is not None:
             self._stream = None

@@ -142,10 +142,15 @@ export class Trace {
     this._heardFrom = Infinity;
   }
 
-  /** Takes what the phone measured, whose `at` counts from the same start. */
-  measure(told) {
+  /**
+   * Takes what the phone measured.
+   *
+   * @param {number} later seconds by which its times count from later than those of the trace.
+   */
+  measure(told, later = 0) {
     this.measured += 1;
-    for (const [begin, seconds] of told.gaps ?? []) {
+    for (const [from, seconds] of told.gaps ?? []) {
+      const begin = from + later;
       this._mark({ at: begin + seconds, kind: "gap", text: "gap", seconds });
       this._happens(begin, `The phone heard a gap of ${seconds.toFixed(2)} s.`, true);
     }

@@ -50,7 +50,8 @@ def test_times_in_a_stream_count_from_its_start_as_well() -> None:
     call.diary.tell("agent_speaks", at=call.now - 0.02)
 
     opened, speaks = call.told
-    assert (opened["call_at"], opened["at"]) == (2.0, 0.0)
+    assert (opened["call_at"], opened["at"], opened["started_at"]) == (2.0, 0.0, 102.0)
+    assert "started_at" not in speaks
     assert (speaks["call_at"], speaks["at"], speaks["stream"]) == (2.98, 0.98, "s1")
 
 

@@ -1,10 +1,10 @@
 """A spoken conversation from the page, and an agent that is changed meanwhile: all of it is real.
 
-What the page shows is compared with what its phone measured: two accounts of one call, in seconds
-since its stream started. So no time of this machine is compared with another. On a busy machine
-the server's estimate of when something is heard is late or early by what messages wait for; the
-tolerance is above that, and below what a mistake makes: a word that is held up by a pause of the
-agent's is moved by 0.6 s. `python -m benchmarks.page` measures how exact the times are.
+What the page shows is compared with what its phone measured: two accounts of one call, each of
+which says when its seconds begin. On a busy machine the server's estimate of when something is
+heard is late or early by what messages wait for; the tolerance is above that, and below what a
+mistake makes: a word that is held up by a pause of the agent's is moved by 0.6 s.
+`python -m benchmarks.page` measures how exact the times are.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
             shown = shown_call(watched)
             caller = watched.page.evaluate("() => mediaserverView.trace.caller.peak(0, 1000)")
             unreadable = watched.page.get_by_text("A line of the trace cannot be shown").count()
-            heard = heard_call(watched, shown.call)
+            heard = heard_call(watched, shown)
             # In a call with gaps the machine did not keep up, and the page may have missed audio.
             if not heard.gaps:
                 break

@@ -452,6 +452,22 @@ def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: Fake
     page.get_by_text("1 fault of the audio", exact=True).wait_for()
 
 
+def test_the_times_of_the_phone_become_those_of_the_server(
+    opened: Opened, server: FakeServer
+) -> None:
+    page = opened()
+    # The server read the `start` 0.25 s after the phone's carrier had sent it.
+    server.call("c1", START, started_at="2026-11-30T12:00:00.250+00:00")
+    opening = {"kind": "stream opened", "at": 0.0, "stream": "s1", "started_at": 1796040000.0}
+    server.ring(what="answered", call="c1")
+    server.ring(what="measured", call="c1", **opening)
+    page.locator("#view").wait_for()
+    server.ring(what="measured", call="c1", kind="heard", spells=[], gaps=[[1.0, 0.5]])
+    page.get_by_text("The phone heard a gap of 0.50 s.").wait_for()
+    gap = "() => mediaserverView.trace.marks.find(({ kind }) => kind === 'gap').at"
+    assert page.evaluate(gap) == 1.25
+
+
 def test_an_event_loop_that_stood_still_is_shown(opened: Opened, server: FakeServer) -> None:
     lags = [line(each, "media", loop_lag=lag) for each, lag in ((1.0, 0.02), (2.0, 0.75))]
     server.call("c1", START, *lags)
