@@ -161,9 +161,10 @@ class KeptWire:
         looked_at = b"".join(noted[2::3])
         is_usual = not self._has_binary and b"\n" not in looked_at and ENCODED not in looked_at
         if is_usual and not self._redaction:
-            return b"".join(
-                [b"%.6f %b %b\n" % (at - began, to, message) for at, to, message in _each(noted)]
-            )
+            # One formatting of all costs less than one of each.
+            lines = noted.copy()
+            lines[::3] = [at - began for at in noted[::3]]
+            return b"%.6f %b %b\n" * (len(lines) // 3) % tuple(lines)
         return b"".join(
             encode_line(at - began, side, redact(side, message), binary=to is _BINARY)
             for at, to, message in _each(noted)
