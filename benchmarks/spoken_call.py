@@ -218,7 +218,8 @@ def shown_call(watched: WatchedPage) -> ShownCall:
             let text = "";
             for (const byte of bytes) text += String.fromCharCode(byte);
             const { marks, wire } = trace;
-            return { id, agents, marks, wire, later: mediaserverView.phoneLater, recording: btoa(text) };
+            const { phoneLater: later } = mediaserverView;
+            return { id, agents, marks, wire, later, recording: btoa(text) };
         }"""
     )
     wire = read["wire"]
