@@ -24,6 +24,8 @@ AUTH_TOKEN: Final = "interop-auth-token"
 
 CALLER: Final = "+14155550100"
 CALLED: Final = "+14155550123"
+RINGING: Final = "+14155550480"
+"""Rings and is never answered."""
 
 
 class PlivoSandbox(Process):
@@ -60,10 +62,10 @@ class PlivoSandbox(Process):
         self.application = application
         self.sdk = plivo_client(self.url)
 
-    def call(self, answer_url: str, **more: Any) -> str:
+    def call(self, answer_url: str, *, to: str = CALLED, **more: Any) -> str:
         """Place a call whose end the application learns at `/hangup`; return its CallUUID."""
         response = self.sdk.calls.create(
-            CALLER, CALLED, answer_url, hangup_url=f"{self.application.url}/hangup", **more
+            CALLER, to, answer_url, hangup_url=f"{self.application.url}/hangup", **more
         )
         return str(response.request_uuid)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from audiocodecs import Samples, Wav
+from audiocodecs import AudioFormat, Samples, Wav, resample
 
 
 RATE = 16_000
@@ -19,6 +19,12 @@ def sweep(low: float, high: float, seconds: float = 1.0) -> Wav:
     turns = low * time + (high - low) * time**2 / (2 * seconds)
     edge = np.minimum(1.0, np.minimum(time, seconds - time) / 0.02)
     return Wav((8_000 * edge * np.sin(2 * np.pi * turns)).astype(np.int16), RATE)
+
+
+def greeting(format: AudioFormat) -> bytes:
+    """Return a short sound by which a server says that it takes the call: phones wait for it."""
+    samples = sweep(500, 600, 0.4).mono()
+    return format.encode(resample(samples, RATE, format.rate))
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,13 @@ def find(clip: Samples, sound: Samples, rate: int = RATE) -> Found:
     likeness = products / (local * max(1.0, float(np.linalg.norm(wanted))))
     best = int(np.argmax(likeness))
     return Found(float(likeness[best]), best / rate)
+
+
+def find_pieces(clip: Samples, sound: Samples, seconds: float = 0.4) -> list[Found]:
+    """Find a clip piece by piece: what comes back in real time has gaps at times."""
+    size = round(seconds * RATE)
+    pieces = [clip[start : start + size] for start in range(0, len(clip) - size + 1, size)]
+    return [find(piece, sound) for piece in pieces]
 
 
 def loud(sound: Samples, rate: int = RATE, level: float = 300.0) -> npt.NDArray[np.bool_]:

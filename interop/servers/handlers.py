@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from interop.servers.report import report
+from interop.sound import greeting
 from mediaserver import Dtmf, Frame, Stream
 
 
@@ -17,6 +18,7 @@ async def echo(stream: Stream) -> None:
     await report(
         "start", call=stream.call_id, format=str(stream.format), headers=dict(stream.extra_headers)
     )
+    await stream.play(greeting(stream.format))
     async for event in stream.events():
         if isinstance(event, Frame):
             await stream.play(event)
@@ -27,6 +29,7 @@ async def echo(stream: Stream) -> None:
 async def operator(stream: Stream) -> None:
     """Obey keys: 1 hangs up, 2 transfers the call."""
     await report("start", call=stream.call_id, caller=stream.caller, called=stream.called)
+    await stream.play(greeting(stream.format))
     async for event in stream.controls():
         if not isinstance(event, Dtmf):
             continue

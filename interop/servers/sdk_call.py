@@ -1,6 +1,6 @@
 """What both variants of plivo-stream-sdk do with a call: echo it, and obey keys.
 
-`*` sets a checkpoint, `0` plays ten seconds and clears them, `#` ends the echo.
+`*` sets a checkpoint; once it was played, ten seconds are played and cleared. `#` ends the echo.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from plivo_stream.types import (
     StartEvent,
 )
 
+from audiocodecs import AudioFormat
 from interop.servers.report import report
+from interop.sound import greeting
 
 
 class SdkCall:
@@ -52,6 +54,8 @@ class SdkCall:
             rate=self._format.sample_rate,
             extra_headers=event.extra_headers,
         )
+        content_type = f"{self._format.encoding};rate={self._format.sample_rate}"
+        await self._play(greeting(AudioFormat.parse(content_type)))
 
     async def _heard(self, event: MediaEvent) -> None:
         if event.media.track not in self._tracks:
@@ -64,16 +68,15 @@ class SdkCall:
         digit = event.dtmf.digit
         if digit == "*":
             await self._handler.send_checkpoint("so far")
-        elif digit == "0":
-            await self._play(b"\xff" * 10 * self._format.sample_rate)
-            await self._handler.send_checkpoint("never reached")
-            await self._handler.send_clear_audio()
         elif digit == "#":
             self._echoing = False
         await report("key", stream=event.stream_id, digit=digit)
 
     async def _played(self, event: PlayedStreamEvent) -> None:
         await report("played", stream=event.stream_id, name=event.name)
+        await self._play(b"\xff" * 10 * self._format.sample_rate)
+        await self._handler.send_checkpoint("never reached")
+        await self._handler.send_clear_audio()
 
     async def _cleared(self, event: ClearedAudioEvent) -> None:
         await report("cleared", stream=event.stream_id)

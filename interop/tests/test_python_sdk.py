@@ -12,7 +12,7 @@ from plivo.exceptions import (
 )
 
 from interop.application import Application
-from interop.plivo_sandbox import CALLED, CALLER, PlivoSandbox, eventually, plivo_client
+from interop.plivo_sandbox import CALLED, CALLER, RINGING, PlivoSandbox, eventually, plivo_client
 from interop.process import Process
 
 
@@ -74,7 +74,7 @@ def test_all_other_methods_for_calls_applications_and_numbers(
 
 
 def test_a_call_is_cancelled_before_it_is_answered(sandbox: PlivoSandbox) -> None:
-    call = sandbox.call_with(STAY, ring_url=f"{sandbox.application.url}/ring")
+    call = sandbox.call_with(STAY, to=RINGING, ring_url=f"{sandbox.application.url}/ring")
     sandbox.application.wait_for("/ring", CallUUID=call)
 
     sandbox.sdk.calls.cancel(call)
