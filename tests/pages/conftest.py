@@ -17,6 +17,15 @@ TONE = 440.0
 """Hz of what the microphone hears."""
 
 
+def until(page: Any, holds: Callable[[], object]) -> None:
+    """Wait until something holds that the server knows."""
+    for _ in range(1000):
+        if holds():
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError("it did not come to hold in ten seconds")
+
+
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Any]:
     """Return what starts browsers; a process has one."""

@@ -93,6 +93,8 @@ class FakeServer:
         self._agent = Feed([{"what": "agent", "state": "ready", "problem": ""}], goes_on=True)
         self._phone: WebSocket | None = None
         self._has_phone = asyncio.Event()
+        self._answers = asyncio.Event()
+        self._answers.set()
         self._loop = asyncio.new_event_loop()
         app: ASGIApp = Starlette(
             routes=[
@@ -187,6 +189,14 @@ class FakeServer:
 
         self._loop.call_soon_threadsafe(close)
 
+    def fall_silent(self) -> None:
+        """Tell nobody which calls there are, until `answer_again`."""
+        self._loop.call_soon_threadsafe(self._answers.clear)
+
+    def answer_again(self) -> None:
+        """Tell it to those who have waited for it as well."""
+        self._loop.call_soon_threadsafe(self._answers.set)
+
     def agent(self, state: str, problem: str = "") -> None:
         """Tell the state of the agent."""
         self._add(self._agent, {"what": "agent", "state": state, "problem": problem})
@@ -252,6 +262,7 @@ class FakeServer:
         return Response(status_code=202)
 
     async def _list(self, request: Request) -> Response:
+        await self._answers.wait()
         return self._refusal(request) or JSONResponse({"calls": self.calls, "next": None})
 
     async def _show(self, request: Request) -> Response:

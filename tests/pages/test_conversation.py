@@ -18,6 +18,9 @@ from benchmarks.chromium import LAPTOP, WatchedPage, launched
 from benchmarks.dev_page import await_agent, developing
 from benchmarks.spoken_call import (
     AGENT_VOICE,
+    AudioMissedError,
+    HeardCall,
+    ShownCall,
     call_agent,
     converse,
     difference,
@@ -31,10 +34,10 @@ from mediaserver.agents.services.espeak import EspeakSpeech
 
 
 TOLERANCE, MEDIAN = 0.3, 0.1
-"""Seconds: of each time, and of all in a call without a gap."""
+"""Seconds: of each time, and of most."""
 
 CALLS = 3
-"""Calls until one is without a gap."""
+"""Calls until one is shown as it was heard: what a mistake makes wrong is wrong each time."""
 
 ECHO = """\
 async def agent(stream):
@@ -68,28 +71,41 @@ def test_a_spoken_conversation_is_shown_as_the_phone_heard_it(
             shown = shown_call(watched)
             caller = watched.page.evaluate("() => mediaserverView.trace.caller.peak(0, 1000)")
             unreadable = watched.page.get_by_text("A line of the trace cannot be shown").count()
-            heard = heard_call(watched, shown)
-            # In a call with gaps the machine did not keep up, and the page may have missed audio.
-            if not heard.gaps:
+            wrong = objections(shown, heard_call(watched, shown))
+            if not wrong:
                 break
         watched.close()
-    found = difference(shown, heard, EspeakSpeech(AGENT_VOICE), within=0.1)
+    assert wrong == []
     assert struck_out
     assert shown.interruptions
     assert caller > 0.05
     assert not unreadable
-    assert [each.same_words for each in found.replies] == [True] * len(shown.replies)
-    assert len(found.late) > 15
-    # What follows a gap is later.
-    tolerance = TOLERANCE + sum(seconds for _, seconds in heard.gaps)
-    times = (*found.late, *found.sound_late, *found.cuts_late)
-    assert np.abs(times).max() < tolerance, found
-    # What is late once is the machine's; what is late mostly is a mistake.
-    if not heard.gaps:
-        assert abs(np.median(times)) < MEDIAN, found
-    assert shown.gaps == len(heard.gaps)
     assert watched.console == []
     assert watched.elsewhere == []
+
+
+def objections(shown: ShownCall, heard: HeardCall) -> list[str]:
+    """Return in what the page and its phone differ."""
+    try:
+        found = difference(shown, heard, EspeakSpeech(AGENT_VOICE), within=0.1)
+    except AudioMissedError as error:
+        return [str(error)]
+    times = np.array([*found.late, *found.sound_late, *found.cuts_late])
+    checks = {
+        f"other words: {found.replies}": found.same_words == len(shown.replies),
+        f"{len(found.late)} words are compared": len(found.late) > 15,
+        f"times are off: {times}": np.abs(times).max() < TOLERANCE,
+        f"most times are off: {times}": abs(np.median(times)) < MEDIAN,
+        f"gaps: {shown.gaps} shown, {len(heard.gaps)} heard": shown.gaps == len(heard.gaps),
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
+def change(agent: Path, text: str) -> None:
+    """Write an agent anew, as one change."""
+    new = agent.with_suffix(".new")
+    new.write_text(text)
+    new.replace(agent)
 
 
 @pytest.mark.timeout(400)
@@ -103,19 +119,19 @@ def test_the_page_stays_while_the_agent_is_changed(chromium: Any, tmp_path: Path
         call_agent(watched)
         watched.until(lambda: watched.line.first_sound, "an echo")
         # It is changed in the middle of a call.
-        agent.write_text(ECHO + "\n")
+        change(agent, ECHO + "\n")
         page.get_by_text("The call is over").wait_for()
         await_agent(url, starts=2)
         call_agent(watched)
         watched.until(lambda: watched.line.first_sound, "an echo of the changed agent")
         page.get_by_role("button", name="Hang up").click()
         # It cannot be imported.
-        agent.write_text("import nothing_of_that_name\n")
+        change(agent, "import nothing_of_that_name\n")
         problem = page.get_by_role("alert").filter(has_text="nothing_of_that_name")
         problem.wait_for()
         assert "agent.py:1" in problem.inner_text()
         # It is mended.
-        agent.write_text(ECHO)
+        change(agent, ECHO)
         await_agent(url, starts=4)
         problem.wait_for(state="hidden")
         call_agent(watched)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from audiocodecs import encode_wav
-from tests.pages.conftest import TONE
+from tests.pages.conftest import TONE, until
 from tests.pages.fake_server import FakeServer
 from tests.pages.lines import ENDED, START, conversation, line, payload
 
@@ -68,17 +68,9 @@ def violations(page: Any) -> list[Any]:
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
 
-def until(page: Any, holds: Callable[[], object]) -> None:
-    """Wait until something holds that the server knows."""
-    for _ in range(1000):
-        if holds():
-            return
-        page.wait_for_timeout(10)
-    raise AssertionError("it did not come to hold in ten seconds")
-
-
 def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) -> None:
     page = opened()
+    page.get_by_text("Ready", exact=True).wait_for()
     page.get_by_label("Number to call").fill("+14155550123")
     page.get_by_role("button", name="Call", exact=True).press("Enter")
     until(page, lambda: server.asked)
@@ -140,8 +132,12 @@ def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
     page.get_by_role("button", name="Mute").click()
     assert page.get_by_role("button", name="Mute").get_attribute("aria-pressed") == "true"
     assert page.evaluate(LOUDEST) == 0
-    server.speak(np.full(320, 16_000, "<i2").tobytes())
-    page.wait_for_function(f"() => ({LOUDEST})() > 0.4")
+
+    def is_heard() -> bool:
+        server.speak(np.full(320, 16_000, "<i2").tobytes())
+        return bool(page.evaluate(LOUDEST) > 0.4)
+
+    until(page, is_heard)
 
 
 def test_nothing_is_said_while_the_microphone_is_muted(opened: Opened, server: FakeServer) -> None:
@@ -430,8 +426,8 @@ def test_a_list_keeps_the_entries_that_stay(opened: Opened, server: FakeServer) 
     server.call("c2", START, handler="Second")
     page = opened()
     page.locator("#live button", has_text="Second").focus()
-    server.call("c3", START, handler="Third")
     server.calls[1]["state"] = "ending"
+    server.call("c3", START, handler="Third")
     page.locator("#live button", has_text="Third").wait_for()
     focused = page.evaluate("() => document.activeElement.textContent")
     assert focused.endswith("Second · ending")
@@ -656,7 +652,7 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     page.wait_for_function("() => document.getElementById('recording').duration === 2")
     page.wait_for_function("() => mediaserverView.trace.caller.peak(0, 2) > 0.2")
     assert page.evaluate("() => mediaserverView.trace.agent.peak(0, 2)") == 0
-    assert page.locator("#sound-summary").inner_text() == "No barge-in, no fault of the audio"
+    page.get_by_text("No barge-in, no fault of the audio", exact=True).wait_for()
     until(page, lambda: pixels(page, "--caller"))
     assert "the recording has" not in page.locator("#sound-summary").inner_text()
     assert page.locator("#words del").count() == 0
@@ -780,8 +776,10 @@ def test_a_trace_that_breaks_off_is_read_on(opened: Opened, server: FakeServer) 
     server.call("c1", START, line(1.0, "understood", words="Before."))
     page = opened("#live/c1", quiet=("ERR_", "willReadFrequently"))
     page.get_by_text("Before.", exact=True).wait_for()
+    server.fall_silent()
     server.break_off()
     page.get_by_text("The page tries again").wait_for()
+    server.answer_again()
     server.tell("c1", line(2.0, "understood", words="After."))
     page.get_by_text("After.", exact=True).wait_for()
     page.get_by_text("what happened until it was back is not shown").wait_for()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.pages.conftest import until
 from tests.pages.fake_server import FakeServer
 
 
@@ -19,7 +20,7 @@ def call(page: Any, server: FakeServer) -> Any:
     server.ring(what="ringing", call="c1", to="+14155550199", **{"from": "+14155550100"})
     server.ring(what="answered", call="c1")
     page.get_by_text("In a call").wait_for()
-    assert [each["do"] for each in server.asked] == ["dial"]
+    until(page, lambda: [each["do"] for each in server.asked] == ["dial"])
     return page.locator("#phone-problem")
 
 
