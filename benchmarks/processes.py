@@ -25,7 +25,7 @@ from benchmarks.servers import Program
 
 
 _HOST = "127.0.0.1"
-_READY_SECONDS = 20
+_READY_SECONDS = 60
 _STOP_SECONDS = 5
 
 

@@ -433,6 +433,9 @@ class Rollout:
             }
             self.killed_at = time.monotonic()
             node.kill()
+            # Callers that hung up while it died have lost nothing.
+            await asyncio.sleep(0.1)
+            self.victims = {each for each in self.victims if not each.hung_up}
 
             async def lost() -> bool:
                 members = await watch.members_with_calls()
