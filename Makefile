@@ -42,34 +42,26 @@ own: $(VENV)/.installed  ## All tests again, slower: is each module covered by a
 	@$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile=gate --cov --cov-report=
 	@$(BIN)/python -m tools.own_tests
 
-fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy under live calls; root gets both from Debian
-	@for program in redis-server haproxy; do \
-	  PATH=$$PATH:/usr/sbin command -v $$program >/dev/null && continue; \
+# Program and Debian's package of it: root gets what is missing, and others are told what to install.
+needs = PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin | tr ' ' :)" command -v $(1) >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	    || { echo "make fleet needs $$program: install Debian's package $$program"; exit 1; }; \
+	    || { echo "make $@ needs $(1): install Debian's package $(2)"; exit 1; }; \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --no-install-recommends $$program; } >/dev/null || exit 1; \
-	done
+	    apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends $(2); } >/dev/null; }
+
+fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy under live calls; root gets both from Debian
+	@$(call needs,redis-server,redis-server)
+	@$(call needs,haproxy,haproxy)
 	@MEDIASERVER_TESTS_NEED_REDIS=1 $(BIN)/python -m pytest -m fleet tests/server
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.rolling --quick
 
 records: $(VENV)/.installed  ## What needs PostgreSQL: tests of call records; root gets it from Debian
-	@for folder in /usr/lib/postgresql/*/bin; do PATH=$$folder:$$PATH; done; \
-	command -v initdb >/dev/null || { \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	    || { echo "make records needs PostgreSQL: install Debian's package postgresql"; exit 1; }; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --no-install-recommends postgresql; } >/dev/null || exit 1; \
-	}
+	@$(call needs,initdb,postgresql)
 	@MEDIASERVER_TESTS_NEED_POSTGRES=1 $(BIN)/python -m pytest -m postgres tests/records
 
 observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool, which root gets from Debian
-	@command -v promtool >/dev/null || { \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	    || { echo "make observability needs promtool: install Debian's package prometheus"; exit 1; }; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --no-install-recommends prometheus; } >/dev/null || exit 1; }
+	@$(call needs,promtool,prometheus)
 	@MEDIASERVER_TESTS_NEED_PROMTOOL=1 $(BIN)/python -m pytest -q tests/deploy
 
 services: $(VENV)/.installed  ## What providers' own packages send and understand, against the local servers
@@ -77,22 +69,15 @@ services: $(VENV)/.installed  ## What providers' own packages send and understan
 	@$(BIN)/python -m pytest -q tests/agents/services/*/test_package.py
 
 browser: $(VENV)/.installed  ## The page in a real Chromium, which root gets from Debian
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	    || { echo "make browser needs Chromium: install Debian's package chromium"; exit 1; }; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --no-install-recommends chromium; } >/dev/null || exit 1; }
+	@command -v chromium-browser >/dev/null || $(call needs,chromium,chromium)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	@MEDIASERVER_TESTS_NEED_BROWSER=1 $(BIN)/python -m pytest -q tests/pages
 
 deploy: $(VENV)/.installed  ## The files in deploy/ with the programs that read them; root gets those from Debian
-	@for program in nginx:nginx-light haproxy:haproxy caddy:caddy systemd-analyze:systemd; do \
-	  PATH=$$PATH:/usr/sbin command -v $${program%%:*} >/dev/null && continue; \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	    || { echo "make deploy needs $${program%%:*}: install Debian's package $${program##*:}"; exit 1; }; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --no-install-recommends $${program##*:}; } >/dev/null || exit 1; \
-	done
+	@$(call needs,nginx,nginx-light)
+	@$(call needs,haproxy,haproxy)
+	@$(call needs,caddy,caddy)
+	@$(call needs,systemd-analyze,systemd)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
 	@$(BIN)/python -m tools.deploy_check
 
