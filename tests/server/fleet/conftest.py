@@ -70,7 +70,7 @@ class PrivateRedis:
     def command(self, command: bytes) -> bytes:
         """Return how the answer to a command begins."""
         with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError):
-            sock.settimeout(1)
+            sock.settimeout(_PATIENCE)
             sock.connect(str(self._socket))
             sock.sendall(command + b"\r\n")
             return sock.recv(16)

@@ -75,7 +75,7 @@ async def test_a_request_that_is_not_taken_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(mail_module, "TAKEN_SECONDS", 0.1)
     one = await open_mail("a")
-    deaf = FleetStore(private_redis.url, "b", FleetKeys(), Breaker(lambda: 0.0))
+    deaf = FleetStore(private_redis.url, "b", FleetKeys(), Breaker(lambda: 0.0), seconds=10.0)
     subscription = deaf.subscription()
     await subscription.subscribe("b")
     with pytest.raises(NotDeliveredError, match="not answered in time"):

@@ -41,7 +41,8 @@ def served(tmp_path: Path) -> Iterator[tuple[ServerProcess, str, Path]]:
 @pytest.fixture
 async def operator(served: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.AsyncHTTPTransport(uds=str(served[2]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    base_url = "http://localhost"
+    async with httpx.AsyncClient(transport=transport, base_url=base_url, timeout=30.0) as client:
         yield client
 
 
