@@ -10,7 +10,7 @@ from interop.application import Application
 from interop.plivo_sandbox import AUTH_ID, AUTH_TOKEN, CALLED, CALLER, PlivoSandbox
 from interop.process import Process
 from interop.servers.handlers import TRANSFER_URL
-from interop.sound import find_pieces
+from interop.sound import delays
 
 
 ECHO, OPERATOR = "interop.servers.handlers:echo", "interop.servers.handlers:operator"
@@ -70,19 +70,14 @@ def test_a_call_is_echoed_in_every_format(
     told = caller.ended(call)
     start = application.report("start", call=call)
     said, heard = caller.recorded(call).samples.T
-    echo = find_pieces(rising.mono(), heard, 0.2)
-    speech = find_pieces(rising.mono(), said, 0.2)
+    came_back = delays(rising.mono(), said, heard)
 
     assert told["HangupSource"] == "Callee"
     assert start["format"] == content_type
     assert start["headers"] == {"agent": "7", "customer": "ann"}
-    delays = [
-        late.seconds - early.seconds
-        for early, late in zip(speech, echo, strict=True)
-        if min(early.likeness, late.likeness) > 0.9
-    ]
-    assert len(delays) > 0.6 * len(echo)
-    assert min(delays) > 0
+    # A stall puts silence into a piece or two of the five.
+    assert len(came_back) >= 3
+    assert min(came_back) > 0
     application.report("key", call=call, digit="#")
     assert [each["digit"] for each in application.reports("key", call=call)] == list("12*#")
 

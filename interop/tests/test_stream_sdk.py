@@ -9,13 +9,13 @@ from audiocodecs import Wav
 from interop.application import Application
 from interop.plivo_sandbox import AUTH_ID, PlivoSandbox
 from interop.process import Process
-from interop.sound import find_pieces
+from interop.sound import delays
 
 
 @pytest.fixture
 def caller(application: Application, tmp_path: Path, rising_file: Path) -> Iterator[PlivoSandbox]:
     """A sandbox whose people say something, press keys, and hang up."""
-    phone = f"wait agent; play {rising_file}; wait agent; press *0#; wait 2; hang up"
+    phone = f"wait agent; play {rising_file}; wait agent; press *#; wait 2; hang up"
     with PlivoSandbox(application, tmp_path, phone=phone) as running:
         yield running
 
@@ -63,18 +63,13 @@ def test_the_websockets_variant_echoes_a_call(
     told = caller.ended(call)
     start = application.report("start", call=call)
     said, heard = caller.recorded(call).samples.T
-    echo = find_pieces(rising.mono(), heard, 0.2)
-    speech = find_pieces(rising.mono(), said, 0.2)
+    came_back = delays(rising.mono(), said, heard)
 
     assert told["HangupSource"] == "Callee"
     assert f"{start['encoding']};rate={start['rate']}" == content_type
-    delays = [
-        late.seconds - early.seconds
-        for early, late in zip(speech, echo, strict=True)
-        if min(early.likeness, late.likeness) > 0.9
-    ]
-    assert len(delays) > 0.6 * len(echo)
-    assert min(delays) > 0
+    # A stall puts silence into a piece or two of the five.
+    assert len(came_back) >= 3
+    assert min(came_back) > 0
     assert_obeyed(application, start["stream"])
     application.wait_for("/status", CallUUID=call, Event="StartStream")
     application.wait_for("/status", CallUUID=call, Event="PlayedStream", Name="so far")
@@ -83,7 +78,7 @@ def test_the_websockets_variant_echoes_a_call(
 def assert_obeyed(application: Application, stream: str) -> None:
     """Assert that all the SDK has callbacks for came, and nothing that it has none for."""
     application.report("disconnected", stream=stream)
-    assert [each["digit"] for each in application.reports("key", stream=stream)] == list("*0#")
+    assert [each["digit"] for each in application.reports("key", stream=stream)] == list("*#")
     assert [each["name"] for each in application.reports("played", stream=stream)] == ["so far"]
     assert len(application.reports("cleared", stream=stream)) == 1
     assert application.reports("error") == []
