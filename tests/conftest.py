@@ -129,9 +129,6 @@ _MAY_BLOCK = [
     ("os.listdir", "prometheus_client/process_collector.py", "collect"),
     # What went wrong at a start is told by its file, as seen from the working directory.
     ("os.getcwd", "mediaserver/error_lines.py", "_shown"),
-    # The figures of the process are files in memory.
-    ("io.BufferedReader.read", "prometheus_client/process_collector.py", "collect"),
-    ("os.listdir", "prometheus_client/process_collector.py", "collect"),
     # The sandbox's framework looks for the source of an endpoint once.
     ("os.stat", "fastapi/routing.py", "_extract_endpoint_context"),
 ]
