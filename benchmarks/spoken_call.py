@@ -49,7 +49,7 @@ _LAST = 0.05
 """Seconds by which the last sound may be heard later than the phone says that a spell ended."""
 
 _GRID = 0.02
-"""Seconds by which it may be heard later than audio was dropped: a frame is played to its end."""
+"""Seconds for which audio may be heard after a clear: the frame in play is heard to its end."""
 
 _LONGEST = 120.0
 """Seconds that a conversation may take; on a machine that keeps up it is over after 20."""
@@ -101,7 +101,7 @@ class ShownCall:
         cuts: when the caller heard nothing more because the agent had fallen silent.
         interruptions: how many barge-ins there were.
         gaps: of the audio, which the page tells: those that the phone measured.
-        phone_later: seconds by which the phone counts from later than the page, as the page says.
+        started_at: when the server read the stream's `start`, in Unix time; times count from then.
         sound: what the caller heard, in the recording that the page offers, and its rate.
 
     """
@@ -112,7 +112,7 @@ class ShownCall:
     cuts: tuple[float, ...]
     interruptions: int
     gaps: int
-    phone_later: float
+    started_at: float
     sound: tuple[Samples, int]
 
 
@@ -218,8 +218,8 @@ def shown_call(watched: WatchedPage) -> ShownCall:
             let text = "";
             for (const byte of bytes) text += String.fromCharCode(byte);
             const { marks, wire } = trace;
-            const { phoneLater: later } = mediaserverView;
-            return { id, agents, marks, wire, later, recording: btoa(text) };
+            const { startedAt } = mediaserverView;
+            return { id, agents, marks, wire, startedAt, recording: btoa(text) };
         }"""
     )
     wire = read["wire"]
@@ -254,7 +254,7 @@ def shown_call(watched: WatchedPage) -> ShownCall:
         cuts=tuple(line["heard_at"] for line in wire if line["what"] == "audio cut"),
         interruptions=sum(mark["text"] == "barge-in" for mark in read["marks"]),
         gaps=sum(mark["kind"] == "gap" for mark in read["marks"]),
-        phone_later=read["later"],
+        started_at=read["startedAt"],
         sound=sound,
     )
 
@@ -262,7 +262,8 @@ def shown_call(watched: WatchedPage) -> ShownCall:
 def heard_call(watched: WatchedPage, shown: ShownCall) -> HeardCall:
     """Return what the phone measured in the call that is over and that the page shows."""
     (told,) = watched.line.measured(shown.call, "heard")
-    later = shown.phone_later
+    # The phone counts from when it was sent.
+    later = told["started_at"] - shown.started_at
     return HeardCall(
         spells=tuple((begin + later, end + later) for begin, end in told["spells"]),
         clears=tuple((at + later, seconds) for at, seconds in told["clears"]),
@@ -305,9 +306,9 @@ def difference(
         # A clip that is cut where it is silent does not show by itself where that was.
         ends = [end for begin, end in heard.spells if since < begin < until - 2 * _MARGIN]
         end = max(ends, default=until)
-        cuts = [at + _GRID for at, _ in heard.clears if abs(at - end) < _LAST]
-        until = min(until, end + _LAST, *cuts)
+        until = min(until, end + _LAST)
         begins = shift([each for each in told if since < each < until], got)
+        until = min([until, *(at + _GRID for at, _ in heard.clears if abs(at - end) < _LAST)])
         if begins is None:
             raise AudioMissedError(f"the page did not get what its phone heard after {since:.1f} s")
         found = find_clips(

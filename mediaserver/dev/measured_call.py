@@ -14,8 +14,9 @@ class MeasuredCall:
     """Passes on each entry of a call's diary as it is made, and at the end what was heard.
 
     Times are seconds: `call_at` since the call was placed, all others since the stream started,
-    which is when its `start` was sent. The server counts from when it reads that `start`, and on a
-    busy machine that is later; so `started_at`, in Unix time, comes with the opening of a stream.
+    which is when its `start` was sent. The server counts from when it reads that `start`, which is
+    later on a busy machine. So what was heard comes with `started_at`: when it was sent, in Unix
+    time.
 
     Args:
         call: The call; what has happened in it already is passed on at once.
@@ -50,8 +51,6 @@ class MeasuredCall:
         if stream is not None:
             message["at"] = round(entry.time - self._started, 4)
             message["stream"] = stream.record.stream_id
-        if entry.kind == "stream_opened":
-            message["started_at"] = round(self._call.diary.began + entry.time, 4)
         self._tell(message)
         if entry.kind == "stream_ended" and stream is not None:
             self._stream = None
@@ -64,6 +63,7 @@ class MeasuredCall:
             "call": self._call.uuid,
             "kind": "heard",
             "stream": stream.record.stream_id,
+            "started_at": round(self._call.diary.began + self._started, 4),
             "spells": [
                 [self._since(begin), self._since(end)]
                 for begin, end in (playback.spells if playback else ())

@@ -37,7 +37,7 @@ export class CallView {
     this._stop = null;
     this._followed = null; // the live call whose trace is being read
     this._early = [];
-    this._startedAt = this._openedAt = null; // Unix seconds: when the server read of the stream, and its phone opened it
+    this.startedAt = null; // when the server read the stream's `start`, in Unix seconds
     this.id = null;
     this.trace = null;
     this.waveforms = new Waveforms(byId("waveforms"), byId("position"), {
@@ -83,7 +83,7 @@ export class CallView {
       let call = known;
       try {
         call = { ...known, ...await this._started(id, own, signal) };
-        this._startedAt = call.started_at ? Date.parse(call.started_at) / 1000 : null;
+        this.startedAt = call.started_at ? Date.parse(call.started_at) / 1000 : null;
         this._awaited = false;
         this._tellAbout(id, call);
         await this._follow(id, call.format, signal);
@@ -157,15 +157,8 @@ export class CallView {
     }
     if (this._next !== null) return; // it may be of the next stream
     this._stream ??= told.stream ?? null;
-    this._openedAt ??= told.started_at ?? null;
-    if (this.trace) this.trace.measure(told, this.phoneLater);
+    if (this.trace) this.trace.measure(told, this.startedAt);
     else this._early.push(told);
-  }
-
-  /** Seconds by which the times of the phone count from later than those of the trace: it runs on the server's machine. */
-  get phoneLater() {
-    const { _openedAt: opened, _startedAt: started } = this;
-    return opened === null || started === null ? 0 : opened - started;
   }
 
   /** Shows the next stream of the phone's call, which goes on with other XML, once the one before is over. */
@@ -210,7 +203,7 @@ export class CallView {
     this._awaited = true; // and has no stream yet
     this.trace = null;
     this._early = [];
-    this._startedAt = this._openedAt = null;
+    this.startedAt = null;
     for (const part of this._parts) part.clear();
     byId("recording").hidden = true;
     byId("recording").pause();
@@ -346,7 +339,7 @@ export class CallView {
   _begin(format) {
     this.trace = new Trace(format);
     this._began = Infinity;
-    for (const told of this._early) this.trace.measure(told, this.phoneLater);
+    for (const told of this._early) this.trace.measure(told, this.startedAt);
     tell(byId("call-hint"), "");
     byId("view").hidden = false;
   }

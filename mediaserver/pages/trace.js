@@ -20,6 +20,10 @@ const LONGEST = 100_000;
 /** Seconds: if an event loop stands still for longer, callers hear gaps. */
 const BLOCKED = 0.1;
 
+/** Seconds within which a server reads a `start`, and by how much it may seem to read it too early. */
+const READ_WITHIN = 2;
+const READ_EARLY = 0.1;
+
 /** What is a number in every line that has it, and the greatest. */
 const NUMBERS = new Map([
   ...["at", "heard_at", "heard_in", "seconds", "loop_lag"].map((name) => [name, LONGEST]),
@@ -71,6 +75,13 @@ export async function* readLines(body) {
     }
     if (done) return;
   }
+}
+
+/** Returns how many seconds later than the server the phone begins to count: a `start` is read soon after it was sent. */
+function phoneLater(sent, read) {
+  const later = sent - read;
+  // Clocks that are further apart were set, or stood while the machine slept.
+  return later > -READ_WITHIN && later < READ_EARLY ? later : 0;
 }
 
 /** What is known of one call. The parts of the page read it, and change nothing. */
@@ -145,10 +156,11 @@ export class Trace {
   /**
    * Takes what the phone measured.
    *
-   * @param {number} later seconds by which its times count from later than those of the trace.
+   * @param {?number} startedAt when the server read the stream's `start`, from which the trace counts, in Unix seconds.
    */
-  measure(told, later = 0) {
+  measure(told, startedAt = null) {
     this.measured += 1;
+    const later = phoneLater(told.started_at, startedAt);
     for (const [from, seconds] of told.gaps ?? []) {
       const begin = from + later;
       this._mark({ at: begin + seconds, kind: "gap", text: "gap", seconds });

@@ -50,14 +50,14 @@ def test_times_in_a_stream_count_from_its_start_as_well() -> None:
     call.diary.tell("agent_speaks", at=call.now - 0.02)
 
     opened, speaks = call.told
-    assert (opened["call_at"], opened["at"], opened["started_at"]) == (2.0, 0.0, 102.0)
-    assert "started_at" not in speaks
+    assert (opened["call_at"], opened["at"]) == (2.0, 0.0)
     assert (speaks["call_at"], speaks["at"], speaks["stream"]) == (2.98, 0.98, "s1")
 
 
 def test_at_the_end_of_a_stream_all_that_was_heard_is_told() -> None:
     call = Call()
     call.measured()
+    call.now += 2.0
     playback = SimpleNamespace(spells=[(0.5, 1.23456)], gaps=[(0.7, 0.06)], pauses=[(1.23456, 2.0)])
     ledger = call.open("s1", since=0.01, playback=playback)
     ledger.checkpoint_requested(0.4, "one")
@@ -71,6 +71,7 @@ def test_at_the_end_of_a_stream_all_that_was_heard_is_told() -> None:
         "call": "c1",
         "kind": "heard",
         "stream": "s1",
+        "started_at": 102.0,
         "spells": [[0.49, 1.2246]],
         "gaps": [[0.69, 0.06]],
         "pauses": [[1.2246, 2.0]],
