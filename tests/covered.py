@@ -107,13 +107,14 @@ class Coverage:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand the result over, or write it."""
         sys.meta_path.remove(self._finder)
-        own = self._measure.get_coverage()
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["coverage"] = json.dumps(own)
+            session.config.workeroutput["coverage"] = json.dumps(self._measure.get_coverage())
             return
-        for other in self._workers:
-            merge_coverage(own, other)
-        self._result.write_text(json.dumps(own), encoding="utf-8")
+        # Workers have run all that their controller has, and read the modules that nobody imported.
+        whole, *others = self._workers or [self._measure.get_coverage()]
+        for other in others:
+            merge_coverage(whole, other)
+        self._result.write_text(json.dumps(whole), encoding="utf-8")
 
 
 def pytest_configure(config: pytest.Config) -> None:
