@@ -159,6 +159,7 @@ async def start_daemon() -> AsyncIterator[Any]:
     for each in served:
         for _ in range(3):
             each.daemon.stop()
+    for each in served:
         await each.task
 
 
