@@ -57,23 +57,6 @@ def find(clip: Samples, sound: Samples, rate: int = RATE) -> Found:
     return Found(float(likeness[best]), best / rate)
 
 
-def find_pieces(clip: Samples, sound: Samples, seconds: float = 0.4) -> list[Found]:
-    """Find a clip piece by piece: what comes back in real time has gaps at times."""
-    size = round(seconds * RATE)
-    pieces = [clip[start : start + size] for start in range(0, len(clip) - size + 1, size)]
-    return [find(piece, sound) for piece in pieces]
-
-
-def delays(clip: Samples, said: Samples, heard: Samples) -> list[float]:
-    """Return after how many seconds each piece of a clip came back, of those that did unchanged."""
-    pairs = zip(find_pieces(clip, said, 0.2), find_pieces(clip, heard, 0.2), strict=True)
-    return [
-        late.seconds - early.seconds
-        for early, late in pairs
-        if min(early.likeness, late.likeness) > 0.9
-    ]
-
-
 def loud(sound: Samples, rate: int = RATE, level: float = 300.0) -> npt.NDArray[np.bool_]:
     """Return for each 20 ms whether it is audible."""
     size = rate // 50

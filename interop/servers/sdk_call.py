@@ -1,6 +1,7 @@
 """What both variants of plivo-stream-sdk do with a call: echo it, and obey keys.
 
 `*` sets a checkpoint; once it was played, ten seconds are played and cleared. `#` ends the echo.
+Other keys are only reported.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from audiocodecs import Samples
 from interop.application import Application
 from interop.plivo_sandbox import PlivoSandbox
 from interop.process import Process
-from interop.sound import RATE, find_pieces, loud
+from interop.sound import RATE, Found, find, loud
 
 
-SECONDS = 60
-"""Seconds that the call may last; it is over after about 30."""
+SECONDS = 40
+"""Of the call: what is said and echoed takes 30, and more on a slow machine."""
 
 ALIKE = 0.6
 """An echo has lost all above 4 kHz, and has been through mu-law."""
@@ -33,8 +33,7 @@ script:
   - wait_for_agent
   - say: Thank you very much. That is all I wanted to know.
   - wait_for_agent
-  - wait: 1
-  - hang_up
+  - wait: {SECONDS}
 """
 
 
@@ -52,7 +51,7 @@ def pipecat(reporting: dict[str, str]) -> Iterator[Process]:
         yield running
 
 
-def test_a_call_of_half_a_minute_with_an_interruption(
+def test_a_call_of_forty_seconds_with_an_interruption(
     caller: PlivoSandbox, application: Application, pipecat: Process
 ) -> None:
     url = pipecat.url.replace("http", "ws") + "/stream"
@@ -67,18 +66,25 @@ def test_a_call_of_half_a_minute_with_an_interruption(
     request, interruption, thanks = utterances(said)
 
     assert start["provider"] == "plivo"
-    assert told["HangupSource"] == "Callee"
+    assert SECONDS - 2 < int(told["Duration"]) < SECONDS + 2
     # The request came back from its beginning, until it was interrupted …
-    came_back = [each.likeness > ALIKE for each in find_pieces(said[slice(*request)], heard)]
+    came_back = [each.likeness > ALIKE for each in echoes(said[slice(*request)], heard)]
     assert came_back[0]
     assert not came_back[-1]
     # … which took pipecat a moment to notice, but took back all that was not played yet.
     assert not loud(heard[interruption[0] + NOTICED : interruption[1]]).any()
     # What was said after it came back to its end.
     for first, last in (interruption, thanks):
-        came_back = [each.likeness > ALIKE for each in find_pieces(said[first:last], heard[last:])]
+        came_back = [each.likeness > ALIKE for each in echoes(said[first:last], heard[last:])]
         assert sum(came_back) > 0.6 * len(came_back)
     assert len(application.reports("utterance")) == 3
+
+
+def echoes(said: Samples, heard: Samples, seconds: float = 0.4) -> list[Found]:
+    """Find what was said piece by piece: pipecat sends in real time, and leaves gaps at times."""
+    size = round(seconds * RATE)
+    pieces = [said[start : start + size] for start in range(0, len(said) - size + 1, size)]
+    return [find(piece, heard) for piece in pieces]
 
 
 def utterances(said: Samples, pause: float = 1.0) -> list[tuple[int, int]]:
