@@ -64,6 +64,8 @@ SPEAKS_SECONDS = 5.0
 """Within which the caller of a node that was killed hears another one."""
 TOLD_AFTER = 2.5
 """Seconds after which what a call has said is kept: a look each second, and a slow machine."""
+DYING_SECONDS = 0.1
+"""Within so long the proxy has told callers that the node of their streams is gone."""
 NOTICED_SECONDS = 25.0
 """Within which the calls of a node that has vanished are over: `tcp-ut` of HAProxy, and some."""
 PROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
@@ -433,9 +435,6 @@ class Rollout:
             }
             self.killed_at = time.monotonic()
             node.kill()
-            # Callers that hung up while it died have lost nothing.
-            await asyncio.sleep(0.1)
-            self.victims = {each for each in self.victims if not each.hung_up}
 
             async def lost() -> bool:
                 members = await watch.members_with_calls()
@@ -449,6 +448,13 @@ class Rollout:
                 each
                 for each in self.callers.ended
                 if each.cut is not None and each.node == node.name and each.pid in (0, pid)
+            }
+            # Those that hung up while it died have lost nothing.
+            told = self.killed_at + DYING_SECONDS
+            self.victims -= {
+                each
+                for each in self.callers.ended
+                if each.hung_up and each.over_at is not None and each.over_at < told
             }
             judged = self.callers.worst_turn < LATE_SECONDS and not self.chosen.quick
             underruns = await self._underruns(watch) - before
