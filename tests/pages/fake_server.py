@@ -262,7 +262,8 @@ class FakeServer:
         return Response(status_code=202)
 
     async def _list(self, request: Request) -> Response:
-        await self._answers.wait()
+        async with asyncio.timeout(20):
+            await self._answers.wait()
         return self._refusal(request) or JSONResponse({"calls": self.calls, "next": None})
 
     async def _show(self, request: Request) -> Response:

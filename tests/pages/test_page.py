@@ -660,7 +660,8 @@ def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
     page.wait_for_function("() => document.getElementById('recording').duration === 2")
     page.wait_for_function("() => mediaserverView.trace.caller.peak(0, 2) > 0.2")
     assert page.evaluate("() => mediaserverView.trace.agent.peak(0, 2)") == 0
-    page.get_by_text("No barge-in, no fault of the audio", exact=True).wait_for()
+    summary = page.locator("#sound-summary")
+    until(page, lambda: summary.inner_text() == "No barge-in, no fault of the audio")
     until(page, lambda: pixels(page, "--caller"))
     assert "the recording has" not in page.locator("#sound-summary").inner_text()
     assert page.locator("#words del").count() == 0
