@@ -38,7 +38,7 @@ class MeasuredCall:
     def _pass_on(self, entry: TimelineEntry) -> None:
         if entry.kind == "stream_opened" and (stream := self._call.streams.active) is not None:
             self._stream = stream
-            # It is told when `start` has been sent.
+            # The carrier has just sent `start`.
             self._started, self._earlier = entry.time, stream.media.seconds
         message: dict[str, Any] = {
             "what": "measured",
